@@ -41,6 +41,14 @@ class IpAddr {
     [[nodiscard]] constexpr uint64_t hi() const { return hi_; }
     [[nodiscard]] constexpr uint64_t lo() const { return lo_; }
 
+    // The first `length` bits, counted in the address's own family, and zeros below; a longer length changes nothing.
+    [[nodiscard]] constexpr IpAddr masked(unsigned length) const {
+        const unsigned n = is_v4() ? length + 96 : length;
+        const uint64_t hi = n == 0 ? 0 : n < 64 ? ~uint64_t{0} << (64 - n) : ~uint64_t{0};
+        const uint64_t lo = n <= 64 ? 0 : n < 128 ? ~uint64_t{0} << (128 - n) : ~uint64_t{0};
+        return IpAddr(hi_ & hi, lo_ & lo);
+    }
+
     // Network order: 4 bytes of an IPv4 address, else 16. Returns how many were written.
     size_t to_bytes(std::span<uint8_t, 16> out) const;
     [[nodiscard]] std::string to_string() const;
@@ -83,10 +91,13 @@ class Cidr {
     Cidr() = default;  // ::/0
     // length counts in the address's own family: 0..32 or 0..128.
     static Result<Cidr> make(IpAddr address, unsigned length);
-    // "10.0.0.0/8", "fd00::/8", or an address alone (its full length).
+    // "10.0.0.0/8", "fd00::/8", or an address alone (its full length). A mapped prefix is its IPv4 prefix: ::ffff:10.0.0.0/104 is
+    // 10.0.0.0/8, and a mapped address with a length below 96, half one family and half the other, is refused.
     static Result<Cidr> parse(std::string_view text);
 
     [[nodiscard]] IpAddr first() const { return first_; }
+    // The last number of the range. It is for range arithmetic only: that of an IPv6 prefix which ends in the mapped block, such as
+    // ::/80, reads as an IPv4 address.
     [[nodiscard]] IpAddr last() const;
     [[nodiscard]] unsigned length() const { return length_; }
     [[nodiscard]] bool is_v4() const { return first_.is_v4(); }
