@@ -16,7 +16,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 # Third-party headers by the name used in the rules.
 THIRD_PARTY = {
-    "spdlog": r"spdlog/|fmt/", "cli11": r"CLI/", "yaml": r"yaml-cpp/", "prometheus": r"prometheus/",
+    "spdlog": r"spdlog/|fmt/", "cli11": r"CLI/", "yaml": r"yaml-cpp/",
     "protobuf": r"google/protobuf/|google/rpc/", "grpc": r"grpc\+\+/|grpcpp/|grpc/", "json": r"nlohmann/", "curl": r"curl/",
     "openssl": r"openssl/", "nghttp2": r"nghttp2/", "cares": r"ares\.h|ares_.*\.h", "ipsec_mb": r"intel-ipsec-mb\.h|ipsec-mb\.h",
     "libbpf": r"bpf/(libbpf|bpf|btf)(_.*)?\.h", "seccomp": r"seccomp\.h", "cap": r"sys/capability\.h", "catch": r"catch2/",
@@ -25,7 +25,6 @@ GENERATED = r"proto/.*\.(pb|grpc\.pb)\.h$"  # included as "proto/x.pb.h"
 
 # (files, our folders they may include, third-party names)
 RULES = [
-    (r"base/(metrics)\.(h|cpp)", ["base"], ["prometheus", "spdlog"]),
     (r"base/(config)[a-z_]*\.(h|cpp)", ["base"], ["cli11", "yaml", "spdlog"]),
     (r"base/", ["base"], ["spdlog"]),
     (r"policy/[a-z_]*_proto\.(h|cpp)", ["base", "policy", "generated"], ["protobuf"]),
