@@ -22,7 +22,8 @@ struct Connection {
     const Identity* src_identity = nullptr;  // null: plaintext. Borrowed for the call
 };
 
-// What dry-run policies would have done, for logs and audit; never enforced.
+// What dry-run policies would have done, for logs and audit; never enforced. The first that applies; ALLOW ones are asked only where the
+// order comes to ALLOW policies at all (contract 7.2), not where a DENY, a missing or a refused policy has decided.
 enum class DryRun : uint8_t {
     None,
     WouldDeny,         // a dry-run DENY matched

@@ -29,7 +29,7 @@ struct Explanation {
     Decision decision;
     std::vector<PolicyTrace> policies;  // in the set's order
     std::vector<Text> missing;
-    // The decision in one sentence: "denied: policy prod/deny-all, rule 1, matched".
+    // The decision in one sentence: "denied: policy prod/deny-all, rule 1, matched". Rules, clauses and matches count from 1 in texts.
     [[nodiscard]] std::string summary() const;
     // The whole story, a line each.
     [[nodiscard]] std::string to_string() const;
