@@ -9,31 +9,18 @@
 #include "base/result.h"
 #include "policy/authorization.h"
 #include "policy/evaluate.h"
-#include "policy/persistent_map.h"
-#include "policy/service.h"
-#include "policy/workload.h"
+#include "policy/service_index.h"
+#include "policy/workload_index.h"
 
+#include <functional>
 #include <memory>
-#include <span>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
 namespace warren::policy {
-
-// One member of a service. ports points into workload->services and lives as long as the workload.
-struct Endpoint {
-    WorkloadRef workload;
-    const Array<PortPair>* ports = nullptr;
-    [[nodiscard]] uint16_t target_port(uint16_t service_port) const;  // 0: not mapped by this endpoint
-};
-
-// A service with its endpoints, by workload uid. Endpoints that arrive before their service wait here with service null ("staged").
-// All endpoints are kept, healthy or not; health is applied when one is chosen, so ALLOW_ALL may be switched at any time (quirk A14).
-struct ServiceEntry : Counted {
-    ServiceRef service;
-    PersistentMap<Text, Endpoint> endpoints;
-};
 
 class PolicyTable;  // policies by key and scope, with the decision sets built so far
 
@@ -45,7 +32,7 @@ class Snapshot {
 
     // -- workloads
     [[nodiscard]] const Workload* workload(std::string_view uid) const;
-    // By address, HOST_NETWORK ones excluded; among several the highest rank: HBONE pod, pod, HBONE, rest.
+    // By address, HOST_NETWORK ones excluded; among several the highest rank (HBONE pod, pod, HBONE, rest), of equals the latest claim.
     [[nodiscard]] const Workload* workload(const NetworkAddress& address) const;
     // The record of a local pod: same name, namespace and account, and on `node` when that is not empty (contract 8.4).
     [[nodiscard]] const Workload* local_workload(std::string_view ns, std::string_view name, std::string_view service_account,
@@ -56,30 +43,43 @@ class Snapshot {
     [[nodiscard]] const ServiceEntry* service_by_hostname(std::string_view hostname, const Text* client_ns) const;
     // Every service of that hostname, in arrival order (DNS chooses among them by its own rules, contract 8.7).
     [[nodiscard]] std::vector<const ServiceEntry*> services_by_hostname(std::string_view hostname) const;
-    // A workload of that namespace and hostname: the fallback of "namespace/hostname" lookups. A linear scan, as in the reference.
+    // A workload of that namespace and hostname: the fallback of "namespace/hostname" lookups. The first to arrive where several have it.
     [[nodiscard]] const Workload* workload_by_hostname(std::string_view ns, std::string_view hostname) const;
 
     // -- authorization
     [[nodiscard]] PolicyRef policy(std::string_view key) const;
     // The decision set of a workload, built at first use and shared; keep it while the snapshot is current rather than ask per connection.
     [[nodiscard]] std::shared_ptr<const PolicySet> policies_for(const Workload& workload) const;
+    // Key and reason of every policy whose last version was refused, whether an earlier one is still in force or not; sorted by key.
+    [[nodiscard]] std::vector<std::pair<Text, std::string>> refusals() const;
 
     // -- everything, for dumps and servers. fn(const Workload&), fn(const ServiceEntry&), fn(const Policy&); no order
     template <class Fn>
-    void each_workload(Fn&& fn) const;
+    void each_workload(Fn&& fn) const {
+        workloads_.for_each(fn);
+    }
     template <class Fn>
-    void each_service(Fn&& fn) const;
+    void each_service(Fn&& fn) const {
+        services_.for_each(fn);
+    }
+    // Endpoints that wait for their service: fn(const Text& key, const ServiceEntry&).
+    template <class Fn>
+    void each_staged(Fn&& fn) const {
+        services_.for_each_staged(fn);
+    }
     void each_policy(const std::function<void(const Policy&)>& fn) const;
     [[nodiscard]] size_t workload_count() const;
     [[nodiscard]] size_t service_count() const;  // without staged ones
     [[nodiscard]] size_t policy_count() const;
-    // Grows by one with every applied change; readers compare it to know whether anything is new.
+    // Grows by one with every batch that changed anything; readers compare it to know whether anything is new.
     [[nodiscard]] uint64_t version() const { return version_; }
 
   private:
     friend class Mesh;
+    WorkloadIndex workloads_;
+    ServiceIndex services_;
+    std::shared_ptr<const PolicyTable> policies_;  // never null
     uint64_t version_ = 0;
-    // members: see snapshot_state.h
 };
 
 // What one update does. Within a batch all updates come before all removals (contract 3.4), workloads before policies before services.
@@ -95,7 +95,8 @@ class Mesh {
   public:
     Mesh();
     ~Mesh();
-    // Applies the batch and publishes; cannot fail: what does not make sense was refused by the converter.
+    // Applies the batch and publishes; cannot fail: what does not make sense was refused by the converter. Records that equal the ones
+    // there are dropped, so a control plane that sends everything again after a reconnect costs a comparison each and keeps the snapshot.
     std::shared_ptr<const Snapshot> apply(Batch batch);
     [[nodiscard]] std::shared_ptr<const Snapshot> snapshot() const;
     // Where converters intern names; same thread as the mesh.
