@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which endpoint of a service (data-plane contract 5.3): filters, locality ranking, weighted random choice. Pure; any thread.
-// Two passes over the endpoints, no allocation unless endpoints are excluded.
+// Two passes over the endpoints, no allocation.
 #pragma once
 
 #include "policy/random.h"
@@ -19,7 +19,8 @@ struct ChoiceRequest {
     const Workload* source = nullptr;  // for locality, node, cluster and network preference
     uint16_t service_port = 0;
     Resolution resolution = Resolution::Standard;
-    std::span<const Text> exclude;  // uids that failed already
+    std::span<const Text> exclude;  // uids that failed already: not drawn while another candidate is left
+    const Text* pinned = nullptr;   // a uid drawn earlier: taken again, without a draw, while it is still a candidate
 };
 
 struct Choice {
@@ -30,6 +31,7 @@ struct Choice {
 [[nodiscard]] Choice choose_endpoint(const ServiceEntry& entry, const ChoiceRequest& request, Random& random);
 
 // Every endpoint that choose_endpoint could return, with its weight: what the agent distributes over, and what tests compare with.
+// An endpoint of weight zero is never drawn, so it is not listed; request.pinned changes nothing here.
 struct Candidate {
     WorkloadRef workload;
     uint16_t port = 0;

@@ -40,9 +40,11 @@ struct Route {
     Reason reason = Reason::Ok;
     Via via = Via::Nothing;
     base::SockAddr tcp_destination;
-    // Not empty: tcp_destination.ip is still to be resolved; prefer the family of the original destination (contract 5.3 IP selection 4).
+    // Not empty: tcp_destination.ip is still to be resolved; prefer the family of the original destination (contract 5.3 IP selection 4),
+    // then call set_resolved().
     Text resolve_hostname;
-    std::string authority;                   // of the CONNECT request (contract 4.3), brackets applied
+    std::string authority;          // of the CONNECT request (contract 4.3), brackets applied; empty while it waits for set_resolved()
+    uint16_t destination_port = 0;  // the application's port at `destination`, after service port mapping; 0 where another hop maps it
     std::vector<Identity> peer_identities;   // any one suffices; of the outer tunnel for DoubleHbone
     std::vector<Identity> inner_identities;  // DoubleHbone only; empty always fails
     WorkloadRef endpoint;     // the workload at the other end of the TCP connection (waypoint or gateway included); null for Passthrough
@@ -51,6 +53,9 @@ struct Route {
 };
 
 [[nodiscard]] Route route(const Snapshot& snapshot, const RouteRequest& request, Random& random);
+
+// Completes a route whose hostname the caller has resolved: the TCP destination, and the authority where it names that address.
+void set_resolved(Route& route, base::IpAddr address);
 
 // Ports of the tunnel itself, never a legal final destination on loopback (contract 4.1).
 [[nodiscard]] bool is_tunnel_port(uint16_t port);
