@@ -147,25 +147,23 @@ void PolicyTable::sweep() const {
 
 std::shared_ptr<const PolicySet> PolicyTable::build(const Text& ns, const Array<Text>& list) const {
     std::vector<PolicyRef> policies;
-    std::unordered_set<Text> listed;
-    const auto add_bucket = [&](const Text& of) -> const Bucket* {
+    const auto add_bucket = [&](const Text& of) {
         const Bucket* bucket = scopes_.find(of);
-        if (bucket == nullptr) return nullptr;
+        if (bucket == nullptr) return;
         const auto begin = static_cast<std::ptrdiff_t>(policies.size());
         bucket->for_each([&](const Text&, const PolicyRef& p) { policies.push_back(p); });
         std::sort(policies.begin() + begin, policies.end(), [](const PolicyRef& a, const PolicyRef& b) { return a->key() < b->key(); });
-        return bucket;
     };
-    const Bucket* own = ns.empty() ? nullptr : add_bucket(ns);
-    const Bucket* global = add_bucket(Text());
-    const auto stands = [](const Bucket* bucket, const Text& key) { return bucket != nullptr && bucket->find(key) != nullptr; };
+    if (!ns.empty()) add_bucket(ns);
+    add_bucket(Text());
+    std::unordered_set<Text> listed;
     std::vector<Text> missing;
     for (const Text& name : list) {
-        if (stands(own, name) || stands(global, name) || !listed.insert(name).second) continue;
-        if (const PolicyRef* p = by_key_.find(name); p == nullptr) {
-            missing.push_back(name);
+        if (!listed.insert(name).second) continue;
+        if (const PolicyRef* p = by_key_.find(name); p != nullptr) {
+            policies.push_back(*p);  // the set counts one that stands already once
         } else {
-            policies.push_back(*p);
+            missing.push_back(name);
         }
     }
     return std::make_shared<const PolicySet>(std::move(policies), std::move(missing));
