@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// warren-bench: the project's measurements, for anyone to repeat.
+#include "tools/bench/policy_bench.h"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+
+int main(int argc, char** argv) {
+    CLI::App app("Measures Warren on this machine.", "warren-bench");
+    app.require_subcommand(1);
+    app.set_version_flag("--version", WARREN_VERSION);
+
+    warren::bench::PolicyBenchOptions policy;
+    CLI::App* policy_command = app.add_subcommand("policy", "one authorization decision; loading, holding and changing a large mesh");
+    policy_command->add_flag("--json", policy.json, "machine-readable report");
+    policy_command->add_option("--decisions", policy.decisions, "decisions measured of each kind")->check(CLI::Range(1'000, 10'000'000));
+    policy_command->add_option("--changes", policy.changes, "single changes measured")->check(CLI::Range(10, 1'000'000));
+    CLI11_PARSE(app, argc, argv);
+
+    if (*policy_command) {
+        auto report = warren::bench::policy_bench(policy);
+        if (!report) {
+            std::fprintf(stderr, "warren-bench: %s\n", report.error().message().c_str());
+            return 1;
+        }
+        std::fputs(report->c_str(), stdout);
+    }
+    return 0;
+}
