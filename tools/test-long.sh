@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# The long tests, for a release or a night; dated results belong into docs/test-long.md.
+#
+#   tools/test-long.sh [STEP...]    steps: differential asan tsan fuzz; all of them when none is named
+#
+#   differential   ten million random (policy set, connection) pairs through the engine and the naive evaluator (about 5 minutes)
+#   asan, tsan     every unit and kernel test under the address and undefined behaviour, then the thread sanitizer
+#   fuzz           every fuzz target for FUZZ_SECONDS (default 600) each, two at a time
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+tools/install_packages.sh
+results=$root/build/results-long
+mkdir -p "$results"
+status=0
+steps=("$@")
+[ ${#steps[@]} -gt 0 ] || steps=(differential asan tsan fuzz)
+
+build() {
+    cmake --preset "$1" >"$results/configure-$1.log" || { cat "$results/configure-$1.log"; exit 1; }
+    shift
+    cmake --build --preset "$@"
+}
+
+for step in "${steps[@]}"; do
+    began=$(date +%s)
+    case $step in
+        differential)
+            build dev dev --target rbac_differential_long
+            build/dev/tests/rbac_million 10000000 || status=1
+            ;;
+        asan | tsan)
+            build "$step" "$step"
+            ctest --preset "$step" -j "$(nproc)" --output-junit "$results/$step.xml" || status=1
+            ;;
+        fuzz)
+            build fuzz fuzz --target fuzz_targets
+            ls build/fuzz/fuzz | sed 's/^fuzz_//' |
+                xargs -P "$(nproc)" -I{} tools/fuzz.sh "${FUZZ_SECONDS:-600}" "$results/fuzz-{}" {} || status=1
+            ;;
+        *)
+            echo "test-long.sh: no step \"$step\"; steps are differential, asan, tsan, fuzz" >&2
+            exit 2
+            ;;
+    esac
+    echo "== $step: $(($(date +%s) - began)) s, $(date -u +%F)"
+done
+exit $status
