@@ -33,6 +33,8 @@ class Credential {
     [[nodiscard]] virtual const policy::Identity& identity() const = 0;           // the leaf's first URI SAN; empty when it is not SPIFFE
     [[nodiscard]] virtual const std::vector<CertificateInfo>& chain() const = 0;  // leaf first, without roots
     [[nodiscard]] virtual const std::vector<CertificateInfo>& roots() const = 0;
+    // Roots of the bundle that did not parse and were left out (contract 2.4 item 7): for a warning.
+    [[nodiscard]] virtual size_t skipped_roots() const = 0;
     [[nodiscard]] std::chrono::system_clock::time_point not_before() const { return chain().front().not_before; }
     [[nodiscard]] std::chrono::system_clock::time_point not_after() const { return chain().front().not_after; }
     // Half of the lifetime after not_before (contract 2.5).

@@ -8,6 +8,7 @@
 #include "policy/identity.h"
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,6 +26,7 @@ struct TlsSettings {
     bool tls12 = false;              // TLS12_ENABLED
     bool post_quantum_only = false;  // COMPLIANCE_POLICY=pqc
     policy::TrustDomains trust_domains;
+    uint64_t rekey_records = uint64_t{1} << 24;  // records under one key; RFC 8446 5.5 allows 2^24.5 for AES-GCM
 };
 
 class TlsContext {

@@ -17,6 +17,7 @@
 
 namespace warren::ztunnel {
 
+// Where TLS 1.2 is allowed, every session is of the second kind: OpenSSL keeps the keys of TLS 1.2 to itself.
 enum class TlsRecords : uint8_t { Warren, OpenSsl };
 enum class TlsRole : uint8_t { Client, Server };
 
