@@ -2,6 +2,11 @@
 // H2Session: HTTP/2 for HBONE, one connection's framing and flow control over nghttp2, bytes in and bytes out (data-plane contract 4.2,
 // 4.3, 4.7). DATA payload is never copied: received slices point into the caller's input, sent payload is read by the stream's owner
 // straight into the gaps of the TLS output. Belongs to one worker thread. No fd, no clock.
+//
+// The owners' functions are called from receive(), send() and abort() only; from inside them every function of the session may be called,
+// except that receive() and send() then do nothing and the session must not be destroyed. What a peer does wrong on one stream resets that
+// stream; a header list over the limit resets it with ENHANCE_YOUR_CALM; a CONNECT without :authority, or with :scheme or :path, is
+// malformed and reset with PROTOCOL_ERROR (RFC 9113 8.5) before on_request hears of it. Other methods reach on_request.
 #pragma once
 
 #include "base/result.h"
@@ -51,14 +56,16 @@ class H2Stream {
   public:
     // Client: the final response headers.
     virtual void on_response(const H2Response& response) = 0;
-    // A slice of DATA, inside the caller's input. Credit is returned by H2Session::consume when the bytes have left, not before.
+    // A slice of DATA, inside the caller's input. Credit is returned by H2Session::consume when the bytes have left, not before; the
+    // connection's by consume_connection for every byte that came, even after the stream has gone.
     virtual void on_data(std::span<uint8_t> data) = 0;
     // The peer half-closed cleanly (END_STREAM).
     virtual void on_end() = 0;
     // Fill the gaps with payload to send. Ready with n > 0, WouldBlock (call resume() when there is more), Eof (END_STREAM follows), or
-    // Failed (the stream is reset with INTERNAL_ERROR).
+    // Failed (the stream is reset with CONNECT_ERROR, RFC 9113 8.5). Called for the first time once the headers have left.
     virtual base::Io read_payload(std::span<const iovec> gaps) = 0;
-    // Gone: both sides ended (reset null), or torn down. The stream is out of the session already.
+    // Gone: both sides ended (reset null), or torn down. The stream is out of the session already. REFUSED_STREAM that is not local means
+    // that the peer did nothing with it (RFC 9113 8.7): it may be tried elsewhere.
     virtual void on_closed(const H2Reset* reset) = 0;
 
   protected:
@@ -88,6 +95,10 @@ struct H2Counters {
 
 class H2Session {
   public:
+    static constexpr size_t kFrameHead = 9;  // RFC 9113 4.1
+    // The largest DATA frame sent, if the peer allows it: what sixteen TLS records, the gaps of one reservation, hold with its head.
+    static constexpr size_t kMostPayload = 16 * 16384 - kFrameHead;
+
     // Queues the preface and SETTINGS.
     static base::Result<std::unique_ptr<H2Session>> create(H2Role role, const H2Settings& settings, H2Events& events);
     virtual ~H2Session() = default;
@@ -101,22 +112,32 @@ class H2Session {
     // Neither side has anything left to do: close.
     [[nodiscard]] virtual bool finished() const = 0;
 
-    // Client: opens a CONNECT stream.
+    // Client: opens a CONNECT stream. Fails when the peer's limit of streams is reached (100 until its SETTINGS arrive), after GOAWAY in
+    // either direction, when the ids are used up, and when a header cannot be sent as it is.
     virtual base::Result<int32_t> connect(std::string_view authority, std::span<const Header> headers, H2Stream& stream) = 0;
     // Server: 200 with headers; DATA may follow from read_payload.
     virtual void accept(int32_t id, std::span<const Header> headers) = 0;
-    // Server: an error status that ends the stream at once, no body, no further headers (contract 4.5).
+    // Server: an error status that ends the stream at once, no body, no further headers (contract 4.5). The owner, if there is one, hears
+    // nothing more but on_closed.
     virtual void refuse(int32_t id, int status) = 0;
     // There is payload again.
     virtual void resume(int32_t id) = 0;
-    // Bytes of on_data have left: returns stream credit, in large steps. Connection credit is returned separately so that a slow
-    // stream does not stall its neighbours.
+    // Bytes of on_data have left: returns stream credit, in steps of half the window. Connection credit is returned separately so that a
+    // slow stream does not stall its neighbours.
     virtual void consume(int32_t id, size_t n) = 0;
     virtual void consume_connection(size_t n) = 0;
+    // The owner hears nothing more but on_closed, from the next send() even if the output is full then.
     virtual void reset(int32_t id, uint32_t code) = 0;
-    // Graceful: the two-step GOAWAY of RFC 9113 6.8, streams go on. Not graceful: GOAWAY with code, everything is cut.
+    // Graceful: the two-step GOAWAY of RFC 9113 6.8, streams go on; the second step follows the answer to a PING. A client opens no more
+    // streams and says so at once. Not graceful: GOAWAY with code, everything is cut (on_closed from the next send()).
     virtual void goaway(bool graceful, uint32_t code = 0) = 0;
+    // One is in flight at most.
     virtual void ping() = 0;
+    // About every ten seconds: renews what the peer may send without moving anything (h2_floods.h). An idle connection whose peer keeps it
+    // alive with PINGs depends on it.
+    virtual void tick() = 0;
+    // The connection is gone: on_closed (local) for every open stream, now; nothing but the destructor has an effect afterwards.
+    virtual void abort() = 0;
 
     [[nodiscard]] virtual size_t active_streams() const = 0;
     [[nodiscard]] virtual const H2Counters& counters() const = 0;
