@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ztunnel/inbound_tunnel.h"
+#include "ztunnel/proxy_protocol.h"
+
+#include <cerrno>
+
+#include <sys/epoll.h>
+
+namespace warren::ztunnel {
+
+namespace {
+
+constexpr int kBadRequest = 400, kDenied = 401, kUnavailable = 503;  // contract 4.5; never 403, 404 or 502
+
+struct RequestHeaders {
+    std::string forwarded_host;
+    std::string forwarded_network;
+    bool from_gateway = false;
+    policy::Baggage baggage;
+};
+
+RequestHeaders read_headers(const H2Request& request, const ProxySettings& settings) {
+    RequestHeaders out;
+    std::vector<std::string_view> baggage;
+    for (const Header& h : request.headers) {
+        if (h.first == "forwarded") {
+            out.forwarded_host = policy::parse_forwarded_host(h.second);
+        } else if (h.first == "baggage") {
+            baggage.push_back(h.second);
+        } else if (h.first == "x-forwarded-network") {
+            out.forwarded_network = h.second;
+            out.from_gateway = true;
+        }
+    }
+    if (settings.response_baggage) out.baggage = policy::parse_baggage(baggage);
+    return out;
+}
+
+bool same_network(std::string_view a, std::string_view b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
+        auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; };
+        return lower(x) == lower(y);
+    });
+}
+
+}  // namespace
+
+InboundStream::InboundStream(PodProxy& pod, base::Fd fd, policy::Inbound inbound, policy::Connection connection, policy::Identity peer)
+    : StreamRelay(pod.worker().loop, pod.buffers, std::move(fd)),
+      pod_(pod),
+      inbound_(std::move(inbound)),
+      peer_(std::move(peer)),
+      connection_(connection),
+      dial_timer_(base::Timer::of<&InboundStream::on_dial_timeout>(*this)) {
+    connection_.src_identity = peer_.empty() ? nullptr : &peer_;
+}
+
+H2Stream* InboundStream::start(InboundTunnel& owner, Tunnel& tunnel, int32_t id, const H2Request& request) {
+    PodProxy& pod = owner.pod();
+    WorkerContext& worker = pod.worker();
+    auto deny = [&](int status, std::string_view code, std::string_view why) -> H2Stream* {
+        worker.traffic.early_deny(Direction::Inbound, owner.peer_address(), owner.local_address(), code, why);
+        tunnel.h2().refuse(id, status);
+        return nullptr;
+    };
+    if (request.method != "CONNECT") return deny(kBadRequest, "bad_method", "the method is not CONNECT");
+    auto authority = policy::parse_authority(request.authority);
+    if (!authority) return deny(kBadRequest, "bad_authority", authority.error().message());
+    const policy::Workload* local = pod.local();
+    if (local == nullptr) return deny(kUnavailable, policy::to_string(policy::Reason::UnknownSource), "unknown destination workload");
+    if (!pod.admit()) return deny(kUnavailable, "connection_limit", "too many connections of this pod");
+    const RequestHeaders headers = read_headers(request, worker.settings);
+    policy::InboundRequest wanted;
+    wanted.local = local;
+    wanted.local_ip = owner.local_ip();
+    wanted.authority = std::move(*authority);
+    wanted.network = pod.network();
+    wanted.forwarded_host = headers.forwarded_host;
+    wanted.localhost_app_tunnel = worker.settings.localhost_app_tunnel;
+    policy::Inbound inbound = policy::inbound(*worker.snapshot, wanted);
+    if (inbound.refused()) {
+        pod.left();
+        return deny(inbound.status, policy::to_string(inbound.reason), std::string(policy::to_string(inbound.reason)));
+    }
+    policy::Connection connection;
+    connection.src = owner.peer_address();
+    connection.dst = inbound.policy_destination;
+    auto* self = new InboundStream(pod, {}, std::move(inbound), connection, tunnel.peer().identity);
+    pod.enter(*self);
+    self->attach_stream(tunnel, id);
+
+    TrafficFacts f;
+    f.direction = Direction::Inbound;
+    f.kind = TunnelKind::Hbone;
+    f.src = connection.src;
+    f.dst = owner.local_address();
+    f.original_dst = connection.dst;
+    f.hbone_addr = std::string(request.authority);
+    if (!headers.from_gateway || same_network(headers.forwarded_network, pod.network()))
+        f.src_workload = policy::WorkloadRef(worker.snapshot->workload({pod.network(), connection.src.ip}));
+    f.src_baggage = headers.baggage;
+    f.dst_workload = policy::WorkloadRef(local);
+    f.dst_service = self->inbound_.service;
+    f.src_identity = self->peer_.uri();
+    f.dst_identity = local->identity().uri();
+    f.mutual_tls = true;
+    f.forwarded_host = headers.forwarded_host;
+    self->record_ = worker.traffic.open(std::move(f));
+
+    // Registered before it is judged: a policy that changes in between re-judges it (contract 6.1 step 11).
+    const policy::Decision decision = pod.policies().decide(self->connection_);
+    if (!decision.allowed) {
+        self->flag_ = ResponseFlag::Deny;
+        self->deciding_ = policy::PolicyRef(decision.policy);
+        tunnel.h2().refuse(id, kDenied);
+        self->tunnel_ = nullptr;  // the session has no owner for it
+        self->StreamRelay::cut(std::string(policy::to_string(decision.reason)));
+        return nullptr;
+    }
+    if (auto dialling = self->dial(owner.peer_address()); !dialling) {
+        tunnel.h2().refuse(id, kUnavailable);
+        self->tunnel_ = nullptr;
+        self->StreamRelay::cut(dialling.error().message());
+        return nullptr;
+    }
+    return self;
+}
+
+base::Result<void> InboundStream::dial(const base::SockAddr& peer) {
+    WorkerContext& worker = pod_.worker();
+    const base::SockAddr& to = inbound_.application;
+    fd_ = TRY(pod_.sockets().take(to.family()));
+    set_local_congestion(fd_.get(), worker.settings.sockets);
+    if (inbound_.from_loopback) {
+        TRY(bind_source(fd_.get(), {to.ip, 0}));
+    } else if (worker.settings.spoof_source && peer.ip != to.ip && peer.ip.is_v4() == to.ip.is_v4()) {
+        (void)bind_source(fd_.get(), {peer.ip, 0});  // contract 6.4: failure to bind leaves the connect unspoofed
+    }
+    TRY(begin_connect(fd_.get(), to));
+    worker.loop.arm(dial_timer_, worker.settings.connect_timeout);
+    return worker.loop.add(fd_.get(), *this, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+}
+
+void InboundStream::on_dial_event(uint32_t events) {
+    if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) dialled(connect_result(fd_.get()));
+}
+
+void InboundStream::on_dial_timeout() {
+    if (!accepted_) dialled(ETIMEDOUT);
+}
+
+void InboundStream::dialled(int os) {
+    if (accepted_ || !live()) return;
+    loop_.disarm(dial_timer_);
+    if (os != 0) {
+        std::string why = base::os_error_of(os, "connect", inbound_.application.to_string()).message();
+        if (tunnel_ == nullptr) return StreamRelay::cut(std::move(why));
+        refused(std::move(why));
+        tunnel_->h2().refuse(stream_id_, kUnavailable);
+        return tunnel_->wake();
+    }
+    accepted_ = true;
+    flag_ = ResponseFlag::None;
+    if (tunnel_ == nullptr) return StreamRelay::cut("stream closed while connecting");
+    const policy::Workload* local = pod_.local();
+    const std::string baggage =
+        pod_.worker().settings.response_baggage && local != nullptr ? policy::format_baggage(policy::baggage_of(*local)) : std::string();
+    const Header header[] = {{"baggage", baggage}};
+    tunnel_->h2().accept(stream_id_, baggage.empty() ? std::span<const Header>() : std::span<const Header>(header));
+    tunnel_->wake();
+    if (inbound_.proxy_header)
+        push_to_app(proxy_header_v2(connection_.src, inbound_.proxy_destination, peer_.empty() ? std::string() : peer_.uri()));
+    auto started = start_relay(pod_.worker().settings.half_closed_timeout);
+    if (!started) StreamRelay::cut(started.error().message());
+}
+
+void InboundStream::on_progress() { report_bytes(); }
+
+void InboundStream::report_bytes() {
+    if (!record_) return;
+    const uint64_t sent = bytes_from_app(), received = bytes_to_app();
+    record_->add(sent - reported_sent_, received - reported_received_);
+    reported_sent_ = sent;
+    reported_received_ = received;
+}
+
+void InboundStream::on_mesh_change() {
+    if (!live()) return;
+    const policy::Decision decision = pod_.policies().decide(connection_);
+    if (decision.allowed) return;
+    flag_ = ResponseFlag::Deny;
+    deciding_ = policy::PolicyRef(decision.policy);
+    StreamRelay::cut("policy changed: " + std::string(policy::to_string(decision.reason)));
+}
+
+void InboundStream::on_relay_end(const RelayEnd& end) {
+    loop_.disarm(dial_timer_);
+    report_bytes();
+    record_->close(flag_, end.clean ? std::string_view() : end.error, deciding_.get());
+    PodConnection::leave();
+    pod_.left();
+    loop_.bury(std::unique_ptr<base::Buried>(this));
+}
+
+}  // namespace warren::ztunnel

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ztunnel/inbound_tunnel.h"
+
+namespace warren::ztunnel {
+
+InboundTunnel::InboundTunnel(PodProxy& pod, Accepted accepted)
+    : pod_(pod),
+      fd_(std::move(accepted.fd)),
+      peer_(accepted.peer),
+      local_(ztunnel::local_address(fd_.get())),
+      wait_(base::Timer::of<&InboundTunnel::on_wait_over>(*this)) {}
+
+void InboundTunnel::accept(PodProxy& pod, Accepted accepted) {
+    WorkerContext& worker = pod.worker();
+    set_accepted_options(accepted.fd.get(), worker.settings.sockets, false);
+    auto* self = new InboundTunnel(pod, std::move(accepted));
+    pod.enter(*self);
+    ++pod.handshakes;
+    worker.traffic.socket_opened(Direction::Inbound);
+    if (pod.handshakes > worker.settings.limits.handshakes_per_pod)
+        return self->fail("handshake_limit", "too many handshakes at once for this pod");
+    worker.loop.arm(self->wait_, worker.settings.workload_wait);
+    if (pod.local() != nullptr) self->begin();
+}
+
+void InboundTunnel::begin() {
+    asked_ = true;
+    WorkerContext& worker = pod_.worker();
+    const policy::Identity own = pod_.local()->identity();
+    if (auto context = worker.certs.current(own)) return with_certificate(std::move(context));
+    worker.certs.request(own, CertPriority::RealTime, worker.loop,
+                         [this, alive = alive_](base::Result<std::shared_ptr<const TlsContext>> context) {
+                             if (*alive) with_certificate(std::move(context));
+                         });
+}
+
+void InboundTunnel::with_certificate(base::Result<std::shared_ptr<const TlsContext>> context) {
+    if (over_) return;
+    WorkerContext& worker = pod_.worker();
+    worker.loop.disarm(wait_);
+    if (!context) return fail("no_certificate", std::move(context).error().with("certificate").message());
+    auto tls = TlsSession::create(std::move(*context), TlsRole::Server, {}, worker.chunks, worker.settings.records);
+    if (!tls) return fail("tls", tls.error().message());
+    auto tunnel =
+        Tunnel::start(worker.loop, worker.chunks, *this, std::move(fd_), H2Role::Server, std::move(*tls), worker.settings.inbound_tunnel);
+    if (!tunnel) return fail("tunnel", tunnel.error().message());
+    tunnel_ = *tunnel;
+}
+
+void InboundTunnel::on_tunnel_open(Tunnel&) {
+    shaking_ = false;
+    --pod_.handshakes;
+}
+
+H2Stream* InboundTunnel::on_tunnel_request(Tunnel& tunnel, int32_t id, const H2Request& request) {
+    return InboundStream::start(*this, tunnel, id, request);
+}
+
+void InboundTunnel::on_tunnel_gone(Tunnel&, const base::Error* why) {
+    tunnel_ = nullptr;
+    if (shaking_ && why != nullptr) pod_.worker().traffic.early_deny(Direction::Inbound, peer_, local_, "handshake_failed", why->message());
+    bury();
+}
+
+void InboundTunnel::fail(std::string_view reason_code, std::string_view error) {
+    if (over_) return;
+    pod_.worker().traffic.early_deny(Direction::Inbound, peer_, local_, reason_code, error);
+    if (fd_.valid()) reset_on_close(fd_.get());
+    bury();
+}
+
+void InboundTunnel::on_wait_over() {
+    fail("unknown_source", asked_ ? "certificate did not arrive in time" : "unknown destination workload");
+}
+
+void InboundTunnel::on_mesh_change() {
+    if (!over_ && !asked_ && pod_.local() != nullptr) begin();
+}
+
+void InboundTunnel::on_trust_change() {
+    if (tunnel_ == nullptr || shaking_ || pod_.local() == nullptr) return;
+    auto context = pod_.worker().certs.current(pod_.local()->identity());
+    if (!context) return;
+    auto fine = context->recheck(tunnel_->peer().chain_der, tunnel_->established_at());
+    if (!fine) tunnel_->abort(std::move(fine).error().with("peer certificate"));
+}
+
+void InboundTunnel::cut(const std::string& why) {
+    if (over_) return;
+    if (tunnel_ != nullptr) return tunnel_->abort(base::Error{base::Errc::Unavailable, 0, "", why});
+    fail("cut", why);
+}
+
+void InboundTunnel::drain() {
+    if (tunnel_ != nullptr) tunnel_->drain();
+}
+
+void InboundTunnel::bury() {
+    if (over_) return;
+    over_ = true;
+    *alive_ = false;
+    if (shaking_) --pod_.handshakes;
+    WorkerContext& worker = pod_.worker();
+    worker.loop.disarm(wait_);
+    PodConnection::leave();
+    worker.traffic.socket_closed(Direction::Inbound);
+    fd_.reset();
+    pod_.left();
+    worker.loop.bury(std::unique_ptr<base::Buried>(this));
+}
+
+}  // namespace warren::ztunnel

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ztunnel/outbound.h"
+
+#include "ztunnel/gateway_hop.h"
+
+#include <algorithm>
+
+namespace warren::ztunnel {
+
+namespace {
+
+// A connection whose local workload has not arrived yet (contract 5.2 step 2): waits for it, for a bounded time.
+class WaitForRecord final : public PodConnection, public base::Buried {
+  public:
+    static void start(PodProxy& pod, Captured captured) {
+        auto* self = new WaitForRecord(pod, std::move(captured));
+        pod.enter(*self);
+        pod.worker().loop.arm(self->timer_, pod.worker().settings.workload_wait);
+    }
+
+  private:
+    WaitForRecord(PodProxy& pod, Captured captured)
+        : pod_(pod), captured_(std::move(captured)), timer_(base::Timer::of<&WaitForRecord::on_timeout>(*this)) {}
+    void on_mesh_change() override {
+        if (over_ || pod_.local() == nullptr) return;
+        depart();
+        Outbound::dispatch(pod_, std::move(captured_));
+    }
+    void on_timeout() {
+        depart();
+        Outbound::refuse(pod_, captured_, policy::to_string(policy::Reason::UnknownSource), "unknown source");
+    }
+    void cut(const std::string& why) override {
+        if (over_) return;
+        depart();
+        Outbound::refuse(pod_, captured_, policy::to_string(policy::Reason::UnknownSource), why);
+    }
+    void depart() {
+        over_ = true;
+        pod_.worker().loop.disarm(timer_);
+        PodConnection::leave();
+        pod_.worker().loop.bury(std::unique_ptr<base::Buried>(this));
+    }
+    PodProxy& pod_;
+    Captured captured_;
+    base::Timer timer_;
+    bool over_ = false;
+};
+
+policy::Route route_for(PodProxy& pod, const Captured& captured) {
+    policy::RouteRequest request;
+    request.source = pod.local();
+    request.client = captured.client.ip;
+    request.destination = captured.destination;
+    request.network = pod.network();
+    request.exclude = captured.tried;
+    return policy::route(*pod.worker().snapshot, request, pod.worker().random);
+}
+
+// Another endpoint can only be tried where the mesh chose this one.
+bool can_try_another(const PodProxy&, const policy::Route& route, const Captured& captured, int most) {
+    return route.service && route.destination && static_cast<int>(captured.tried.size()) + 1 < most;
+}
+
+}  // namespace
+
+void Outbound::accept(PodProxy& pod, Accepted accepted) {
+    Captured captured;
+    captured.client = accepted.peer;
+    captured.destination = original_destination(accepted.fd.get());
+    captured.fd = std::move(accepted.fd);
+    const SocketOptions& options = pod.worker().settings.sockets;
+    set_accepted_options(captured.fd.get(), options, true);
+    set_local_congestion(captured.fd.get(), options);
+    pod.worker().traffic.socket_opened(Direction::Outbound);
+    if (captured.destination.ip.is_loopback() && policy::is_tunnel_port(captured.destination.port))
+        return refuse(pod, captured, policy::to_string(policy::Reason::SelfCall), "call to a port of the tunnel itself");
+    if (pod.local() == nullptr) return WaitForRecord::start(pod, std::move(captured));
+    dispatch(pod, std::move(captured));
+}
+
+void Outbound::dispatch(PodProxy& pod, Captured captured) {
+    policy::Route route = route_for(pod, captured);
+    switch (route.action) {
+        case policy::RouteAction::Refuse: return refuse(pod, captured, policy::to_string(route.reason), policy::to_string(route.reason));
+        case policy::RouteAction::Passthrough:
+        case policy::RouteAction::Direct: return OutboundTcp::start(pod, std::move(captured), std::move(route));
+        case policy::RouteAction::Hbone:
+        case policy::RouteAction::DoubleHbone: return OutboundStream::start(pod, std::move(captured), std::move(route));
+    }
+}
+
+void Outbound::refuse(PodProxy& pod, const Captured& captured, std::string_view reason_code, std::string_view error) {
+    WorkerContext& worker = pod.worker();
+    worker.traffic.early_deny(Direction::Outbound, captured.client, captured.destination, reason_code, error);
+    worker.traffic.socket_closed(Direction::Outbound);
+    if (captured.fd.valid()) reset_on_close(captured.fd.get());
+    pod.left();
+}
+
+// -- through a tunnel
+
+OutboundStream::OutboundStream(PodProxy& pod, Captured captured, policy::Route route)
+    : StreamRelay(pod.worker().loop, pod.buffers, std::move(captured.fd)),
+      pod_(pod),
+      source_(pod.local()),
+      captured_(std::move(captured)),
+      route_(std::move(route)) {}
+
+void OutboundStream::start(PodProxy& pod, Captured captured, policy::Route route) {
+    auto* self = new OutboundStream(pod, std::move(captured), std::move(route));
+    pod.enter(*self);
+    self->record_ = pod.worker().traffic.open(self->facts());
+    if (self->route_.action == policy::RouteAction::DoubleHbone) {
+        const RequestTexts texts = self->request_texts();
+        return GatewayHop::start(
+            pod, {self->key(), self->route_.authority, self->route_.inner_identities, texts.baggage, texts.forwarded, texts.trace}, *self);
+    }
+    if (Tunnel* tunnel = pod.pool().get(self->key(), *self)) self->on_tunnel(tunnel);
+}
+
+OutboundStream::RequestTexts OutboundStream::request_texts() const {
+    return {policy::format_baggage(policy::baggage_of(*source_)),
+            policy::format_forwarded(captured_.client, route_.service ? route_.service->hostname.view() : ""),
+            policy::TraceParent::make(pod_.worker().random).to_string()};
+}
+
+TunnelKey OutboundStream::key() const { return {source_->identity(), route_.peer_identities, captured_.client.ip, route_.tcp_destination}; }
+
+TrafficFacts OutboundStream::facts() const {
+    TrafficFacts f;
+    f.direction = Direction::Outbound;
+    f.kind = route_.action == policy::RouteAction::DoubleHbone ? TunnelKind::DoubleHbone : TunnelKind::Hbone;
+    f.src = captured_.client;
+    f.dst = route_.tcp_destination;
+    f.original_dst = captured_.destination;
+    f.hbone_addr = route_.authority;
+    f.src_workload = source_;
+    f.dst_workload = route_.endpoint;
+    f.dst_service = route_.service;
+    f.src_identity = source_->identity().uri();
+    f.dst_identity = route_.endpoint ? route_.endpoint->identity().uri() : std::string();
+    f.mutual_tls = true;
+    return f;
+}
+
+void OutboundStream::on_tunnel(base::Result<Tunnel*> tunnel) {
+    if (over_) return;
+    if (!tunnel) {
+        const auto& error = tunnel.error();
+        ResponseFlag flag = ResponseFlag::Connect;
+        std::string text = error.message();
+        if (error.code == base::Errc::Timeout && std::string_view(error.where) == "connect") {
+            flag = ResponseFlag::NetworkPolicy;
+            text += "; a NetworkPolicy may block port 15008";
+        } else if (text.starts_with("certificate")) {
+            flag = ResponseFlag::IdentityError;
+        }
+        return failed(base::Error{error.code, 0, "", std::move(text)}, flag, flag != ResponseFlag::IdentityError);
+    }
+    const RequestTexts texts = request_texts();
+    const Header headers[] = {
+        {"baggage", texts.baggage}, {"forwarded", texts.forwarded}, {"traceparent", texts.trace}, {"x-forwarded-network", pod_.network()}};
+    // The network is told on the inner request only (contract 4.3).
+    const size_t count = route_.action == policy::RouteAction::DoubleHbone ? 4 : 3;
+    auto id = (*tunnel)->h2().connect(route_.authority, std::span(headers, count), *this);
+    if (!id) return failed(std::move(id).error(), ResponseFlag::H2HandshakeFailure, true);
+    attach_stream(**tunnel, *id);
+    (*tunnel)->wake();
+}
+
+void OutboundStream::on_response(const H2Response& response) {
+    answered_ = true;
+    if (response.status == 200) {
+        if (route_.action == policy::RouteAction::DoubleHbone) learn_destination(response);
+        flag_ = ResponseFlag::None;
+        auto started = start_relay(pod_.worker().settings.half_closed_timeout);
+        if (!started) StreamRelay::cut(started.error().message());
+        return;
+    }
+    // Nothing was sent yet, so another endpoint may answer where this one could not reach its application; a verdict stands.
+    failed(base::Error{base::Errc::Unavailable, 0, "", "HBONE peer answered status " + std::to_string(response.status)},
+           ResponseFlag::Connect, response.status == 503);
+}
+
+// Behind a gateway only the answer tells which workload it is (contract 4.9 step 4).
+void OutboundStream::learn_destination(const H2Response& response) {
+    std::vector<std::string_view> baggage;
+    for (const Header& h : response.headers)
+        if (h.first == "baggage") baggage.push_back(h.second);
+    record_->learn_destination(policy::parse_baggage(baggage), tunnel_->peer().identity.uri());
+}
+
+void OutboundStream::on_closed(const H2Reset* reset) {
+    if (over_) {  // another endpoint has the connection now
+        tunnel_ = nullptr;
+        return loop_.bury(std::unique_ptr<base::Buried>(this));
+    }
+    if (Tunnel* tunnel = tunnel_) tunnel->room_made();
+    if (!answered_ && reset != nullptr && live()) {
+        tunnel_ = nullptr;
+        return failed(base::Error{base::Errc::Unavailable, 0, "", reset->local ? "tunnel closed" : "stream refused by the peer"},
+                      ResponseFlag::Connect, true);
+    }
+    StreamRelay::on_closed(reset);
+}
+
+// The client has seen nothing yet. Either another endpoint gets its connection, or it ends here.
+void OutboundStream::failed(base::Error why, ResponseFlag flag, bool try_another) {
+    if (over_) return;
+    if (try_another && can_try_another(pod_, route_, captured_, pod_.worker().settings.endpoint_attempts)) {
+        over_ = true;
+        record_->close(flag, why.message() + "; trying another endpoint");
+        captured_.tried.push_back(route_.destination->uid);
+        captured_.fd = std::move(fd_);
+        if (tunnel_ != nullptr) {
+            tunnel_->h2().reset(stream_id_, 8);  // CANCEL
+            tunnel_->wake();
+        }
+        withdraw();
+        PodConnection::leave();
+        PodProxy& pod = pod_;
+        Captured again = std::move(captured_);
+        // A stream that is still open tells us of its end first; until then this object stays.
+        if (tunnel_ == nullptr) loop_.bury(std::unique_ptr<base::Buried>(this));
+        return Outbound::dispatch(pod, std::move(again));
+    }
+    flag_ = flag;
+    StreamRelay::cut(why.message());
+}
+
+void OutboundStream::report_bytes() {
+    const uint64_t sent = bytes_from_app(), received = bytes_to_app();
+    record_->add(sent - reported_sent_, received - reported_received_);
+    reported_sent_ = sent;
+    reported_received_ = received;
+}
+
+void OutboundStream::on_relay_end(const RelayEnd& end) {
+    over_ = true;
+    report_bytes();
+    record_->close(end.clean ? ResponseFlag::None : (answered_ ? ResponseFlag::None : flag_), end.clean ? std::string_view() : end.error);
+    withdraw();
+    PodConnection::leave();
+    pod_.worker().traffic.socket_closed(Direction::Outbound);
+    pod_.left();
+    loop_.bury(std::unique_ptr<base::Buried>(this));
+}
+
+// -- not through a tunnel
+
+OutboundTcp::OutboundTcp(PodProxy& pod, Captured captured, policy::Route route)
+    : TcpRelay(pod.worker().loop, pod.worker().chunks, std::move(captured.fd)),
+      pod_(pod),
+      client_(captured.client),
+      route_(std::move(route)) {}
+
+void OutboundTcp::start(PodProxy& pod, Captured captured, policy::Route route) {
+    const base::SockAddr original = captured.destination;
+    const base::SockAddr to = route.action == policy::RouteAction::Passthrough ? original : route.tcp_destination;
+    auto* self = new OutboundTcp(pod, std::move(captured), std::move(route));
+    pod.enter(*self);
+    TrafficFacts f;
+    f.direction = Direction::Outbound;
+    f.src = self->client_;
+    f.dst = to;
+    f.original_dst = original;
+    f.src_workload = policy::WorkloadRef(pod.local());
+    f.dst_workload = self->route_.endpoint;
+    f.dst_service = self->route_.service;
+    self->record_ = pod.worker().traffic.open(std::move(f));
+    auto socket = pod.sockets().take(to.family());
+    if (!socket) return self->TcpRelay::cut(socket.error().message());
+    auto dialling = self->dial(std::move(*socket), to, pod.worker().settings.connect_timeout);
+    if (!dialling) self->TcpRelay::cut(dialling.error().message());
+}
+
+void OutboundTcp::on_dialled(int os) {
+    if (os != 0) return TcpRelay::cut(base::os_error_of(os, "connect").message());
+    flag_ = ResponseFlag::None;
+    auto started = start_relay(pod_.worker().settings.half_closed_timeout);
+    if (!started) TcpRelay::cut(started.error().message());
+}
+
+void OutboundTcp::on_progress() {
+    record_->add(bytes_up() - reported_up_, bytes_down() - reported_down_);
+    reported_up_ = bytes_up();
+    reported_down_ = bytes_down();
+}
+
+void OutboundTcp::on_relay_end(const RelayEnd& end) {
+    on_progress();
+    record_->close(flag_, end.clean ? std::string_view() : end.error);
+    PodConnection::leave();
+    pod_.worker().traffic.socket_closed(Direction::Outbound);
+    pod_.left();
+    loop_.bury(std::unique_ptr<base::Buried>(this));
+}
+
+}  // namespace warren::ztunnel

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ztunnel/pod_proxy.h"
+
+#include "ztunnel/inbound_plaintext.h"
+#include "ztunnel/inbound_tunnel.h"
+#include "ztunnel/outbound.h"
+#include "ztunnel/tunnel_pool.h"
+
+#include <sys/epoll.h>
+
+namespace warren::ztunnel {
+
+namespace {
+constexpr int kAcceptsPerTurn = 64;  // of one listener, then the other descriptors of the worker have their turn
+}
+
+class PodProxy::Listener final : public base::IoHandler, public base::BatchHook {
+  public:
+    using OnAccept = void (*)(PodProxy&, Accepted);
+    Listener(PodProxy& pod, base::Fd fd, OnAccept on_accept) : pod_(pod), fd_(std::move(fd)), on_accept_(on_accept) {}
+    base::Result<void> start() { return pod_.worker_.loop.add(fd_.get(), *this, EPOLLIN); }
+    void stop() {
+        pod_.worker_.loop.remove(*this);
+        fd_.reset();
+    }
+
+  private:
+    void on_io(uint32_t) override { accept_some(); }
+    void on_batch_end() override {}
+    void accept_some() {
+        for (int i = 0; i < kAcceptsPerTurn && fd_.valid(); ++i) {
+            auto accepted = accept_one(fd_.get());
+            // Out of descriptors or memory: the kernel keeps the connection queued, level-triggered epoll asks again.
+            if (!accepted || !*accepted) return;
+            if (!pod_.admit()) continue;  // closed: the limit is reached and counted
+            on_accept_(pod_, std::move(**accepted));
+        }
+    }
+    PodProxy& pod_;
+    base::Fd fd_;
+    OnAccept on_accept_;
+};
+
+PodProxy::PodProxy(WorkerContext& worker, std::shared_ptr<const PodInfo> pod)
+    : buffers{worker.settings.limits.buffered_bytes_per_pod},
+      worker_(worker),
+      pod_(std::move(pod)),
+      sockets_(pod_->netns ? &*pod_->netns : nullptr, worker.home, worker.settings.sockets),
+      pool_(std::make_unique<TunnelPool>(*this)) {}
+
+PodProxy::~PodProxy() { cut_all("proxy stopped"); }
+
+base::Result<std::unique_ptr<PodProxy>> PodProxy::start(WorkerContext& worker, std::shared_ptr<const PodInfo> pod) {
+    std::unique_ptr<PodProxy> proxy(new PodProxy(worker, std::move(pod)));
+    const auto& settings = worker.settings;
+    const base::IpAddr any = settings.sockets.ipv6 ? base::IpAddr{} : base::IpAddr::v4(0);
+    struct Wanted {
+        uint16_t port;
+        Listener::OnAccept on_accept;
+    };
+    const Wanted wanted[] = {{kInboundHbonePort, &InboundTunnel::accept},
+                             {kInboundPlaintextPort, &InboundPlaintext::accept},
+                             {kOutboundPort, &Outbound::accept}};
+    for (const Wanted& w : wanted) {
+        const ListenAt at{{any, w.port}, settings.transparent, 1024};
+        auto make = [&] { return listen_tcp(at, settings.sockets); };
+        base::Fd fd = TRY(proxy->pod_->netns ? base::in_netns(*proxy->pod_->netns, worker.home, make) : make());
+        proxy->listeners_.push_back(std::make_unique<Listener>(*proxy, std::move(fd), w.on_accept));
+    }
+    for (auto& listener : proxy->listeners_) TRY(listener->start());
+    return proxy;
+}
+
+void PodProxy::refresh() {
+    if (seen_ == worker_.snapshot) return;
+    seen_ = worker_.snapshot;
+    const policy::Workload* found = seen_->local_workload(pod_->ns, pod_->name, pod_->service_account, worker_.settings.node_name);
+    local_ = policy::WorkloadRef(found);
+    policies_ = found != nullptr ? seen_->policies_for(*found) : nullptr;
+}
+
+const policy::Workload* PodProxy::local() {
+    refresh();
+    return local_.get();
+}
+
+const policy::PolicySet& PodProxy::policies() {
+    refresh();
+    // Without a record nothing may be decided: an empty set with a missing name denies everything.
+    static const policy::PolicySet unknown({}, {policy::Text("(the workload's record has not arrived)")});
+    return policies_ ? *policies_ : unknown;
+}
+
+bool PodProxy::admit() {
+    if (open_ >= worker_.settings.limits.connections_per_pod) {
+        ++refused_;
+        return false;
+    }
+    ++open_;
+    return true;
+}
+
+void PodProxy::on_mesh_change() {
+    refresh();
+    base::LinkList<PodConnection> all;
+    all.take(connections_);
+    // A connection that is cut leaves the list by itself, so each one is moved back before it is asked.
+    while (PodConnection* connection = all.pop_front()) {
+        connections_.push_back(*connection);
+        connection->on_mesh_change();
+    }
+}
+
+void PodProxy::on_trust_change() {
+    base::LinkList<PodConnection> all;
+    all.take(connections_);
+    while (PodConnection* connection = all.pop_front()) {
+        connections_.push_back(*connection);
+        connection->on_trust_change();
+    }
+}
+
+void PodProxy::drain() {
+    if (!accepting_) return;
+    accepting_ = false;
+    for (auto& listener : listeners_) listener->stop();
+    base::LinkList<PodConnection> all;
+    all.take(connections_);
+    while (PodConnection* connection = all.pop_front()) {
+        connections_.push_back(*connection);
+        connection->drain();
+    }
+}
+
+void PodProxy::cut_all(const std::string& why) {
+    for (auto& listener : listeners_) listener->stop();
+    accepting_ = false;
+    while (PodConnection* connection = connections_.pop_front()) connection->cut(why);
+    pool_->close_all(why);
+}
+
+}  // namespace warren::ztunnel

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// PodProxy: one pod on one worker: its three listeners, its pool of outbound tunnels and its live connections. Every worker has its own
+// of each pod (SO_REUSEPORT spreads accepts), so nothing is shared on the way of a byte. Belongs to the worker's thread.
+#pragma once
+
+#include "base/loop.h"
+#include "base/netns.h"
+#include "policy/random.h"
+#include "policy/snapshot.h"
+#include "ztunnel/cert_store.h"
+#include "ztunnel/chunk.h"
+#include "ztunnel/proxy_settings.h"
+#include "ztunnel/socket.h"
+#include "ztunnel/stream_relay.h"
+#include "ztunnel/traffic.h"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace warren::ztunnel {
+
+class TunnelPool;
+
+// Who the pod is, as the node agent announced it (contract 8.2). Shared by the workers.
+struct PodInfo {
+    std::string uid;  // the agent's
+    std::string name;
+    std::string ns;
+    std::string service_account;
+    std::optional<base::Netns> netns;  // none: dedicated mode, the process's own
+};
+
+// What a worker lends to its pods.
+struct WorkerContext {
+    base::Loop& loop;
+    ChunkPool& chunks;
+    const ProxySettings& settings;
+    CertStore& certs;
+    Traffic& traffic;
+    policy::Random& random;
+    const base::Netns& home;
+    std::shared_ptr<const policy::Snapshot> snapshot;  // current; replaced between batches
+};
+
+// A live connection of a pod. The pod tells it of changes; it removes itself when it dies.
+class PodConnection : public base::Link<PodConnection> {
+  public:
+    // The mesh changed: re-judge, or try again what waits for a record.
+    virtual void on_mesh_change() = 0;
+    // Roots or revocation list changed.
+    virtual void on_trust_change() {}
+    // Cut now: the pod is leaving or the deadline of the drain has passed.
+    virtual void cut(const std::string& why) = 0;
+    // Finish what runs, take nothing new.
+    virtual void drain() {}
+    void leave() { base::LinkList<PodConnection>::remove(*this); }
+
+  protected:
+    ~PodConnection() = default;
+};
+
+class PodProxy {
+  public:
+    // Binds the listeners; any failure fails the pod whole (contract 8.4).
+    static base::Result<std::unique_ptr<PodProxy>> start(WorkerContext& worker, std::shared_ptr<const PodInfo> pod);
+    ~PodProxy();
+
+    [[nodiscard]] const PodInfo& pod() const { return *pod_; }
+    [[nodiscard]] WorkerContext& worker() { return worker_; }
+    [[nodiscard]] SocketStock& sockets() { return sockets_; }
+    [[nodiscard]] TunnelPool& pool() { return *pool_; }
+
+    // The pod's own record, null while unknown; and the policies that select it.
+    [[nodiscard]] const policy::Workload* local();
+    [[nodiscard]] const policy::PolicySet& policies();
+    [[nodiscard]] policy::Text network() const { return worker_.settings.network; }
+
+    // Connections enter here and leave by themselves. False: the pod's limit is reached.
+    [[nodiscard]] bool admit();
+    void enter(PodConnection& connection) { connections_.push_back(connection); }
+    void left() { --open_; }
+    [[nodiscard]] size_t open() const { return open_; }
+    [[nodiscard]] uint64_t refused() const { return refused_; }
+    // Of inbound tunnels that are still shaking hands.
+    size_t handshakes = 0;
+    // What waits for slow applications of this pod.
+    BufferBudget buffers;
+
+    void on_mesh_change();
+    void on_trust_change();
+    // Close the listeners; connections go on.
+    void drain();
+    void cut_all(const std::string& why);
+    [[nodiscard]] bool accepting() const { return accepting_; }
+
+  private:
+    class Listener;
+    PodProxy(WorkerContext& worker, std::shared_ptr<const PodInfo> pod);
+    void refresh();
+
+    WorkerContext& worker_;
+    std::shared_ptr<const PodInfo> pod_;
+    SocketStock sockets_;
+    std::unique_ptr<TunnelPool> pool_;
+    std::vector<std::unique_ptr<Listener>> listeners_;
+    base::LinkList<PodConnection> connections_;
+    // Derived from the snapshot of this version.
+    uint64_t seen_version_ = ~uint64_t{0};
+    std::shared_ptr<const policy::Snapshot> seen_;
+    policy::WorkloadRef local_;
+    std::shared_ptr<const policy::PolicySet> policies_;
+    size_t open_ = 0;
+    uint64_t refused_ = 0;
+    bool accepting_ = true;
+};
+
+}  // namespace warren::ztunnel

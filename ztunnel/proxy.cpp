@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ztunnel/proxy.h"
+
+#include <algorithm>
+#include <random>
+#include <set>
+#include <thread>
+
+namespace warren::ztunnel {
+
+base::Result<std::unique_ptr<Proxy>> Proxy::start(const ProxySettings& settings, CertStore& certs, Traffic& traffic, size_t threads) {
+    std::unique_ptr<Proxy> proxy(new Proxy(settings, certs));
+    proxy->snapshot_ = proxy->mesh_.snapshot();
+    std::random_device seed;
+    for (size_t i = 0; i < std::max<size_t>(threads, 1); ++i) {
+        const uint64_t s = (static_cast<uint64_t>(seed()) << 32) | seed();
+        proxy->workers_.push_back(TRY(Worker::start({settings, certs, traffic}, proxy->mesh_.snapshot(), s)));
+    }
+    certs.on_trust_change([p = proxy.get()](const policy::Identity&) {
+        for (auto& worker : p->workers_) worker->trust_changed();
+    });
+    return proxy;
+}
+
+Proxy::~Proxy() {
+    certs_.on_trust_change({});
+    workers_.clear();
+}
+
+void Proxy::publish(std::shared_ptr<const policy::Snapshot> snapshot) {
+    snapshot_ = snapshot;
+    for (auto& worker : workers_) worker->set_snapshot(snapshot);
+}
+
+// Certificates of this node's workloads are fetched before a connection needs them, and dropped with the last workload (contract 2.5).
+void Proxy::follow_identities(const policy::Batch& batch) {
+    if (settings_.node_name.empty()) return;
+    std::vector<policy::Identity> left;
+    auto forget = [&](const std::string& uid) {
+        auto found = local_identities_.find(uid);
+        if (found == local_identities_.end()) return;
+        left.push_back(found->second);
+        local_identities_.erase(found);
+    };
+    for (const policy::WorkloadRef& w : batch.workloads) {
+        const std::string uid = w->uid.str();
+        forget(uid);
+        if (w->node != settings_.node_name) continue;
+        local_identities_[uid] = w->identity();
+        if (w->tunnel_protocol == policy::TunnelProtocol::Hbone || w->native_tunnel) certs_.prefetch(w->identity());
+    }
+    for (const std::string& name : batch.removed_addresses) forget(name);
+    for (const policy::Identity& identity : left) {
+        const bool used =
+            std::any_of(local_identities_.begin(), local_identities_.end(), [&](const auto& entry) { return entry.second == identity; });
+        if (!used) certs_.forget(identity);
+    }
+}
+
+void Proxy::apply(policy::Batch batch) {
+    follow_identities(batch);
+    publish(mesh_.apply(std::move(batch)));
+}
+
+void Proxy::replace(policy::Batch batch) {
+    std::set<std::string> addresses, policies;
+    for (const auto& w : batch.workloads) addresses.insert(w->uid.str());
+    for (const auto& s : batch.services) addresses.insert(s->key.str());
+    for (const auto& p : batch.policies) policies.insert(std::visit([](const auto& one) { return one.key.str(); }, p));
+    const auto now = mesh_.snapshot();
+    auto drop_unless = [](const std::set<std::string>& kept, const policy::Text& name, std::vector<std::string>& removed) {
+        if (!kept.contains(name.str())) removed.push_back(name.str());
+    };
+    now->each_workload([&](const policy::Workload& w) { drop_unless(addresses, w.uid, batch.removed_addresses); });
+    now->each_service([&](const policy::ServiceEntry& s) {
+        if (s.service) drop_unless(addresses, s.service->key, batch.removed_addresses);
+    });
+    now->each_policy([&](const policy::Policy& p) { drop_unless(policies, p.key(), batch.removed_policies); });
+    apply(std::move(batch));
+}
+
+base::Result<void> Proxy::start(std::shared_ptr<const PodInfo> pod) {
+    for (size_t i = 0; i < workers_.size(); ++i) {
+        auto added = workers_[i]->add_pod(pod);
+        if (added) continue;
+        for (size_t k = 0; k < i; ++k) workers_[k]->remove_pod(pod->uid);
+        return std::move(added).error().with("pod " + pod->ns + '/' + pod->name);
+    }
+    return {};
+}
+
+void Proxy::stop(const std::string& uid) {
+    for (auto& worker : workers_) worker->remove_pod(uid);
+}
+
+bool Proxy::drain(std::chrono::steady_clock::time_point deadline) {
+    for (auto& worker : workers_) worker->drain();
+    auto idle = [&] { return std::all_of(workers_.begin(), workers_.end(), [](const auto& w) { return w->idle(); }); };
+    while (!idle() && std::chrono::steady_clock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    const bool finished = idle();
+    for (auto& worker : workers_) worker->cut_all("drained");
+    return finished;
+}
+
+std::vector<WorkerLoad> Proxy::loads() const {
+    std::vector<WorkerLoad> out;
+    for (const auto& worker : workers_) out.push_back(worker->load());
+    return out;
+}
+
+}  // namespace warren::ztunnel

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Proxy: the data plane of one node as a whole: its workers, the pods on them, and the mesh they route by. What arrives (pods from ZDS,
+// changes from a file or xDS, certificates that rotate) goes in here and reaches every worker.
+//
+// Threads: apply() belongs to the one thread that feeds the mesh, start()/stop() of pods to the ZDS thread; the rest may be called from
+// any.
+#pragma once
+
+#include "policy/snapshot.h"
+#include "ztunnel/cert_store.h"
+#include "ztunnel/pod_manager.h"
+#include "ztunnel/proxy_settings.h"
+#include "ztunnel/worker.h"
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace warren::ztunnel {
+
+class Proxy final : public PodRunner {
+  public:
+    // threads: at least 1. settings, certs and traffic outlive the proxy.
+    static base::Result<std::unique_ptr<Proxy>> start(const ProxySettings& settings, CertStore& certs, Traffic& traffic, size_t threads);
+    ~Proxy() override;
+
+    // -- the mesh
+    void apply(policy::Batch batch);
+    // Everything anew: what the batch does not name is removed (a local file that was edited).
+    void replace(policy::Batch batch);
+    [[nodiscard]] policy::TextPool& pool() { return mesh_.pool(); }
+    [[nodiscard]] std::shared_ptr<const policy::Snapshot> snapshot() const { return snapshot_.load(); }
+
+    // -- pods
+    base::Result<void> start(std::shared_ptr<const PodInfo> pod) override;
+    void stop(const std::string& uid) override;
+
+    // -- the end. Listeners close and peers hear GOAWAY; true when every connection has finished before the deadline, else they are cut.
+    bool drain(std::chrono::steady_clock::time_point deadline);
+
+    [[nodiscard]] std::vector<WorkerLoad> loads() const;
+
+  private:
+    Proxy(const ProxySettings& settings, CertStore& certs) : settings_(settings), certs_(certs) {}
+    void publish(std::shared_ptr<const policy::Snapshot> snapshot);
+    void follow_identities(const policy::Batch& batch);
+
+    const ProxySettings& settings_;
+    CertStore& certs_;
+    policy::Mesh mesh_;
+    std::atomic<std::shared_ptr<const policy::Snapshot>> snapshot_;
+    // Identities of this node's workloads by uid, to know whose certificate nobody needs any more.
+    std::map<std::string, policy::Identity, std::less<>> local_identities_;
+    std::vector<std::unique_ptr<Worker>> workers_;
+};
+
+}  // namespace warren::ztunnel

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a connection leaves behind: traffic metrics, access log line, entry in config_dump (data-plane contract 9.2, 9.3, 9.5, 9.7).
+// A TrafficRecord is opened once per connection when its context is known and closed once with its outcome; both log and counters come
+// from that one object, so they cannot disagree (trap 40). A record belongs to the thread that opened it; Traffic may be used from any.
+#pragma once
+
+#include "base/ip.h"
+#include "policy/evaluate.h"
+#include "policy/hbone_headers.h"
+#include "policy/service.h"
+#include "policy/workload.h"
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace warren::ztunnel {
+
+enum class Direction : uint8_t { Outbound, Inbound };
+enum class TunnelKind : uint8_t { Tcp, Hbone, DoubleHbone };
+
+// response_flags of contract 9.3.
+enum class ResponseFlag : uint8_t { None, Deny, Connect, TlsFailure, H2HandshakeFailure, NetworkPolicy, IdentityError, CertRevoked };
+[[nodiscard]] std::string_view to_string(ResponseFlag flag) noexcept;  // "-", "DENY", ...
+
+// What is known of a connection when its context exists.
+struct TrafficFacts {
+    Direction direction = Direction::Outbound;
+    TunnelKind kind = TunnelKind::Tcp;
+    base::SockAddr src;
+    base::SockAddr dst;           // see dst.addr in contract 9.5
+    base::SockAddr original_dst;  // for config_dump
+    std::string hbone_addr;       // CONNECT authority
+    policy::WorkloadRef src_workload;
+    policy::WorkloadRef dst_workload;
+    policy::ServiceRef dst_service;
+    policy::Baggage src_baggage;  // inbound: when the workload is not known by address
+    policy::Baggage dst_baggage;  // double HBONE: what the response told
+    std::string src_identity;     // URI; only under mutual TLS
+    std::string dst_identity;
+    bool mutual_tls = false;
+    std::string forwarded_host;
+};
+
+class TrafficRecord {
+  public:
+    virtual ~TrafficRecord() = default;
+    // From the local application's view (contract 9.5): sent is what the local client or server sent. Called as bytes flow.
+    virtual void add(uint64_t sent_by_app, uint64_t received_by_app) = 0;
+    virtual void learn_destination(policy::Baggage baggage, std::string identity) = 0;
+    // Exactly once; writes the access log line and the closing counters. error empty: complete. deciding: the policy, where one decided.
+    virtual void close(ResponseFlag flag, std::string_view error, const policy::Policy* deciding = nullptr) = 0;
+};
+
+class Traffic {
+  public:
+    virtual ~Traffic() = default;
+    virtual std::unique_ptr<TrafficRecord> open(TrafficFacts facts) = 0;
+    // One WARN line, no traffic counters (contract 5.2); counted by reason in warren_early_denies_total.
+    virtual void early_deny(Direction direction, const base::SockAddr& src, const base::SockAddr& dst, std::string_view reason_code,
+                            std::string_view error) = 0;
+    // istio_tcp_sockets_open
+    virtual void socket_opened(Direction direction) = 0;
+    virtual void socket_closed(Direction direction) = 0;
+};
+
+}  // namespace warren::ztunnel

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ztunnel/zds_client.h"
+
+#include "base/log.h"
+#include "ztunnel/zds_message.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace warren::ztunnel {
+
+namespace {
+
+const base::log::Area kLog("inpod");
+constexpr int kRetryPendingMs = 5'000;  // contract 8.3
+constexpr int kFirstBackoffMs = 10, kBackoffCapMs = 15'000;
+
+}  // namespace
+
+base::Result<std::unique_ptr<ZdsClient>> ZdsClient::start(std::string path, PodManager& manager) {
+    if (path.size() >= sizeof(sockaddr_un::sun_path))
+        return base::invalid("INPOD_UDS: " + path + " is longer than a Unix socket path may be (107 bytes)");
+    base::Fd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!stop.valid()) return base::os_error("eventfd");
+    std::unique_ptr<ZdsClient> client(new ZdsClient(std::move(path), manager, std::move(stop)));
+    client->thread_ = std::thread([c = client.get()] { c->run(); });
+    return client;
+}
+
+ZdsClient::~ZdsClient() {
+    stopping_ = true;
+    const uint64_t one = 1;
+    (void)!::write(stop_.get(), &one, sizeof one);
+    if (thread_.joinable()) thread_.join();
+}
+
+bool ZdsClient::wait(int fd, int timeout_ms) {
+    std::array<pollfd, 2> fds{{{stop_.get(), POLLIN, 0}, {fd, POLLIN, 0}}};
+    const int n = ::poll(fds.data(), fd >= 0 ? 2 : 1, timeout_ms);
+    return n > 0 && !stopping_ && fd >= 0 && fds[1].revents != 0;
+}
+
+void ZdsClient::run() {
+    int backoff = kFirstBackoffMs;
+    while (!stopping_) {
+        auto fd = connect();
+        if (!fd) {
+            backoff = std::min(kBackoffCapMs, backoff * 2);
+            WARREN_LOG(kLog, base::log::Level::Debug, "cannot reach the node agent", {"path", path_}, {"error", fd.error().message()});
+            (void)wait(-1, backoff);
+            continue;
+        }
+        backoff = kFirstBackoffMs;
+        ++sessions_;
+        manager_.session_started();
+        auto ended = session(fd->get());
+        manager_.session_ended();
+        if (stopping_) break;
+        WARREN_LOG(kLog, base::log::Level::Warn, "session with the node agent ended",
+                   {"error", ended ? "closed" : ended.error().message()});
+        if (!ended && ended.error().code == base::Errc::Protocol) {
+            // The reference ends its process here; we begin again, not faster than the agent accepts (contract 8.1: 5 a second).
+            ++protocol_errors_;
+            (void)wait(-1, 500);
+        }
+    }
+}
+
+base::Result<base::Fd> ZdsClient::connect() {
+    base::Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    if (!fd.valid()) return base::os_error("socket");
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path_.data(), path_.size());
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return base::os_error("connect", path_);
+    const std::string hello = zds_hello();
+    if (::send(fd.get(), hello.data(), hello.size(), MSG_NOSIGNAL) < 0) return base::os_error("send", path_);
+    return fd;
+}
+
+base::Result<void> ZdsClient::session(int fd) {
+    while (!stopping_) {
+        if (wait(fd, kRetryPendingMs)) {
+            TRY(one_packet(fd));
+        } else if (!stopping_) {
+            manager_.retry_pending();
+        }
+    }
+    return {};
+}
+
+namespace {
+
+// One packet with the descriptors beside it. An empty packet is the end.
+struct Packet {
+    std::vector<uint8_t> bytes;
+    std::vector<base::Fd> fds;
+};
+
+base::Result<Packet> receive(int fd) {
+    Packet packet;
+    packet.bytes.resize(1024);  // contract 8.1
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * 8)> control{};
+    iovec iov{packet.bytes.data(), packet.bytes.size()};
+    msghdr message{};
+    message.msg_iov = &iov;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t n = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    if (n < 0) return base::os_error("recvmsg");
+    for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+        const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; ++i) {
+            int got = -1;
+            std::memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof got);
+            packet.fds.emplace_back(got);
+        }
+    }
+    if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
+        return base::Error{base::Errc::Protocol, 0, "ZDS", "a packet longer than 1024 bytes, or with too many descriptors"};
+    packet.bytes.resize(static_cast<size_t>(n));
+    return packet;
+}
+
+}  // namespace
+
+base::Result<void> ZdsClient::one_packet(int fd) {
+    Packet packet = TRY(receive(fd));
+    if (packet.bytes.empty()) return base::Error{base::Errc::Unavailable, 0, "", "closed by the node agent"};
+    auto answer = [fd](const std::string& error) -> base::Result<void> {
+        const std::string bytes = zds_ack(error);
+        if (::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0) return base::os_error("send");
+        return {};
+    };
+    auto request = parse_zds_request(packet.bytes, std::move(packet.fds));
+    base::Result<void> done;
+    bool fatal = !request;
+    if (!request) {
+        done = std::move(request).error();
+    } else if (auto* add = std::get_if<ZdsAdd>(&*request)) {
+        auto netns = base::Netns::adopt(std::move(add->netns));
+        if (netns) {
+            done = manager_.add(
+                std::make_shared<const PodInfo>(PodInfo{add->uid, add->name, add->ns, add->service_account, std::move(*netns)}));
+        } else {
+            done = std::move(netns).error();
+        }
+        WARREN_LOG(kLog, base::log::Level::Info, "pod added", {"uid", add->uid}, {"name", add->name}, {"namespace", add->ns},
+                   {"error", done ? std::string() : done.error().message()});
+    } else if (auto* keep = std::get_if<ZdsKeep>(&*request)) {
+        done = manager_.keep(keep->uid);
+        fatal = !done;
+    } else if (auto* del = std::get_if<ZdsDel>(&*request)) {
+        manager_.remove(del->uid);
+        WARREN_LOG(kLog, base::log::Level::Info, "pod removed", {"uid", del->uid});
+    } else {
+        done = manager_.snapshot_sent();
+        fatal = !done;
+    }
+    TRY(answer(done ? std::string() : done.error().message()));
+    if (fatal) return std::move(done).error();
+    return {};
+}
+
+}  // namespace warren::ztunnel
