@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ztunnel/small_file.h"
+
+#include "base/bytes.h"
+#include "base/fd.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace warren::ztunnel {
+
+namespace {
+
+constexpr size_t kLeast = 4096;  // what pipes and files of /proc, which tell no size, begin with
+
+// A string that grows by itself would leave a copy of a secret behind.
+void grow(std::string& content, size_t most) {
+    std::string larger(std::min(content.size() * 2, most), '\0');
+    std::copy(content.begin(), content.end(), larger.begin());
+    base::wipe(content);
+    content = std::move(larger);
+}
+
+}  // namespace
+
+base::Result<std::string> read_small_file(const std::string& path, size_t max_bytes) {
+    // Not blocking: a named pipe in the place of the file must not hold the thread.
+    const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!fd) return base::os_error("open", path);
+    struct stat st{};
+    if (::fstat(fd.get(), &st) != 0) return base::os_error("fstat", path);
+    // One byte more than there should be: a read of nothing then tells the end.
+    std::string content(std::clamp<size_t>(static_cast<size_t>(st.st_size) + 1, std::min(kLeast, max_bytes + 1), max_bytes + 1), '\0');
+    size_t size = 0;
+    while (size <= max_bytes) {
+        if (size == content.size()) grow(content, max_bytes + 1);
+        const ssize_t n = ::read(fd.get(), content.data() + size, content.size() - size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            auto error = base::os_error("read", path);
+            base::wipe(content);
+            return error;
+        }
+        if (n == 0) break;
+        size += static_cast<size_t>(n);
+    }
+    if (size > max_bytes) {
+        base::wipe(content);
+        return base::Error{base::Errc::Exhausted, 0, "read", path + " is larger than " + std::to_string(max_bytes) + " bytes"};
+    }
+    content.resize(size);
+    return content;
+}
+
+}  // namespace warren::ztunnel
