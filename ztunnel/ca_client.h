@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// CaClient: certificates from an IstioCertificateService (data-plane contract 2.1 to 2.4, 2.6, transport 3.7). One channel, built anew when
+// the roots changed; when that fails the old one stays, and the next request tries again.
+//
+// Any thread, several calls at once; sign() blocks until its deadline. Errors: Denied when the service refuses the caller, Timeout,
+// Unavailable when it cannot be reached, Invalid when it answers with something that is not the certificate asked for. Tokens are read for
+// each request and never logged. gRPC stays in the .cpp.
+#pragma once
+
+#include "base/result.h"
+#include "ztunnel/auth_source.h"
+#include "ztunnel/cert_store.h"
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace warren::ztunnel {
+
+// gRPC 1.51 has no setting for the TLS version, only a process-wide list of TLS 1.2 suites, read when it starts: this sets one that no
+// handshake can use. In main, before there are threads; not called when TLS12_ENABLED.
+void restrict_grpc_to_tls13();
+
+struct CaClientOptions {
+    std::string address;           // CA_ADDRESS
+    std::string alternative_host;  // ALT_CA_HOSTNAME
+    std::unique_ptr<RootSource> roots;
+    TokenSource token;
+    std::string cluster_id;
+    std::vector<std::pair<std::string, std::string>> headers;  // CA_HEADER_*, names in lower case
+    std::chrono::seconds lifetime = std::chrono::hours(24);    // SECRET_TTL
+    bool impersonate = true;  // shared mode: name the workload. False: the service uses the caller's own identity
+};
+
+class CaClient final : public CertSigner {
+  public:
+    struct Stats {
+        uint64_t requests = 0;
+        uint64_t failures = 0;
+        uint64_t channels = 0;          // built, the first one too
+        uint64_t rebuild_failures = 0;  // the old channel stayed
+    };
+    // Errors name the setting at fault.
+    static base::Result<std::unique_ptr<CaClient>> create(CaClientOptions options);
+    ~CaClient() override;
+
+    base::Result<std::shared_ptr<const Credential>> sign(const policy::Identity& identity,
+                                                         std::chrono::steady_clock::time_point deadline) override;
+    // Ends calls in flight and refuses later ones: before the store that calls is destroyed.
+    void stop();
+    // The next request builds the channel anew.
+    void roots_changed();
+    [[nodiscard]] Stats stats() const;
+
+  private:
+    struct Impl;
+    explicit CaClient(std::unique_ptr<Impl> impl);
+    const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace warren::ztunnel
