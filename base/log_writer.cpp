@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -18,12 +19,16 @@
 namespace warren::base::log {
 
 struct Writer::Queue {
-    Queue(const Options& o, Fd own) : options(o), fd(std::move(own)), ring(o.queue_lines) {}
+    Queue(const Options& o, Fd own)
+        : options(o), whole_batch(std::min<size_t>(kBatchLines, o.queue_lines)), fd(std::move(own)), ring(o.queue_lines) {}
 
+    static constexpr auto kGather = std::chrono::milliseconds(2);
     const Options options;
+    const size_t whole_batch;
     const Fd fd;
     std::mutex mutex;
     std::condition_variable filled;   // the thread waits: lines, or stop
+    std::condition_variable gathered;  // the thread waits: a whole batch, or somebody in a hurry
     std::condition_variable emptied;  // producers wait: room
     std::condition_variable settled;  // flush and stop wait: progress
     std::vector<std::string> ring;    // fixed size; count lines from head on
@@ -32,6 +37,7 @@ struct Writer::Queue {
     uint64_t taken_in = 0;  // lines ever queued
     uint64_t settled_to = 0;
     bool stuck = false;  // a producer's deadline passed and no batch was written since
+    int flushing = 0;    // callers of flush()
     bool stopping = false;
     bool finished = false;
     std::atomic<uint64_t> written{0}, dropped{0}, failed{0};
@@ -40,6 +46,9 @@ struct Writer::Queue {
     size_t take(std::array<std::string, kBatchLines>& batch) {
         std::unique_lock lock(mutex);
         filled.wait(lock, [&] { return count > 0 || stopping; });
+        // A line alone waits a moment for others: a busy proxy writes thousands a second, and one wake-up and one system call for each
+        // cost more than the lines.
+        if (count < whole_batch) gathered.wait_for(lock, kGather, [&] { return count >= whole_batch || stopping || flushing > 0; });
         size_t n = 0;
         for (; n < batch.size() && count > 0; ++n) {
             batch[n] = std::move(ring[head]);
@@ -127,6 +136,7 @@ bool Writer::push(std::string line) {
     q.ring[(q.head + q.count) % q.ring.size()] = std::move(line);
     ++q.taken_in;
     if (++q.count == 1) q.filled.notify_one();
+    if (q.count == q.whole_batch) q.gathered.notify_one();
     return true;
 }
 
@@ -134,7 +144,11 @@ bool Writer::flush(std::chrono::milliseconds deadline) {
     Queue& q = *queue_;
     std::unique_lock lock(q.mutex);
     const uint64_t upto = q.taken_in;
-    return q.settled.wait_for(lock, deadline, [&] { return q.settled_to >= upto; });
+    ++q.flushing;
+    q.gathered.notify_one();
+    const bool done = q.settled.wait_for(lock, deadline, [&] { return q.settled_to >= upto; });
+    --q.flushing;
+    return done;
 }
 
 bool Writer::stop(std::chrono::milliseconds deadline) {
@@ -145,6 +159,7 @@ bool Writer::stop(std::chrono::milliseconds deadline) {
         std::unique_lock lock(q.mutex);
         q.stopping = true;
         q.filled.notify_all();
+        q.gathered.notify_all();
         q.emptied.notify_all();
         finished = q.settled.wait_for(lock, deadline, [&] { return q.finished; });
     }
