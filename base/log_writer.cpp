@@ -27,11 +27,11 @@ struct Writer::Queue {
     const size_t whole_batch;
     const Fd fd;
     std::mutex mutex;
-    std::condition_variable filled;   // the thread waits: lines, or stop
+    std::condition_variable filled;    // the thread waits: lines, or stop
     std::condition_variable gathered;  // the thread waits: a whole batch, or somebody in a hurry
-    std::condition_variable emptied;  // producers wait: room
-    std::condition_variable settled;  // flush and stop wait: progress
-    std::vector<std::string> ring;    // fixed size; count lines from head on
+    std::condition_variable emptied;   // producers wait: room
+    std::condition_variable settled;   // flush and stop wait: progress
+    std::vector<std::string> ring;     // fixed size; count lines from head on
     size_t head = 0;
     size_t count = 0;
     uint64_t taken_in = 0;  // lines ever queued

@@ -87,8 +87,7 @@ std::string policy_bytes(uint32_t i, const MeshSize& size, std::string& name) {
         auto* from = rule->add_clauses()->add_matches();
         for (uint32_t p = 0; p < 2; ++p) {
             const uint32_t service = (i * 31 + r * 7 + p) % size.services;
-            from->add_principals()->set_exact(
-                fmt::format("cluster.local/ns/{}/sa/svc-{:05}", namespace_of_service(service), service));
+            from->add_principals()->set_exact(fmt::format("cluster.local/ns/{}/sa/svc-{:05}", namespace_of_service(service), service));
         }
         auto* to = rule->add_clauses()->add_matches();
         to->add_destination_ports(8080);

@@ -166,7 +166,10 @@ base::Result<void> bench_scale(const PolicyBenchOptions& options, Json& out) {
     out["change_one_p99_us"] = change.p99_us;
     out["lookup_during_changes_p50_ns"] = change.lookup_p50_ns;
     out["lookup_during_changes_p99_ns"] = change.lookup_p99_ns;
-    out["mesh"] = {{"workloads", size.workloads}, {"services", size.services}, {"policies", size.policies}, {"rules_each", size.rules},
+    out["mesh"] = {{"workloads", size.workloads},
+                   {"services", size.services},
+                   {"policies", size.policies},
+                   {"rules_each", size.rules},
                    {"wire_mb", static_cast<double>(wire) / 1e6}};
     return {};
 }
@@ -179,9 +182,9 @@ std::string for_people(const Json& r) {
                            m["hit_p99_ns"].get<double>(), m["miss_p50_ns"].get<double>(), m["miss_p99_ns"].get<double>());
     out += fmt::format("mesh of {} workloads, {} services, {} policies ({:.0f} MB on the wire)\n", r["mesh"]["workloads"].get<int>(),
                        r["mesh"]["services"].get<int>(), r["mesh"]["policies"].get<int>(), r["mesh"]["wire_mb"].get<double>());
-    out += fmt::format("  load {:.0f} ms, resident {:.1f} MB; one workload changed {:.1f} us (p99 {:.1f})\n",
-                       r["load_100k_ms"].get<double>(), r["rss_100k_mb"].get<double>(), r["change_one_us"].get<double>(),
-                       r["change_one_p99_us"].get<double>());
+    out +=
+        fmt::format("  load {:.0f} ms, resident {:.1f} MB; one workload changed {:.1f} us (p99 {:.1f})\n", r["load_100k_ms"].get<double>(),
+                    r["rss_100k_mb"].get<double>(), r["change_one_us"].get<double>(), r["change_one_p99_us"].get<double>());
     out += fmt::format("  a lookup meanwhile {:.0f} ns (p99 {:.0f})\n", r["lookup_during_changes_p50_ns"].get<double>(),
                        r["lookup_during_changes_p99_ns"].get<double>());
     return out;

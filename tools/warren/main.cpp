@@ -30,7 +30,8 @@ int main(int argc, char** argv) {
     warren::tools::ExplainOptions explain;
     std::string output = "text";
     CLI::App* explain_command = policy->add_subcommand("explain", "would this connection be allowed, and by which rule of which policy");
-    explain_command->add_option("-f,--file", explain.mesh_file, "mesh file (workloads, policies, services); - reads standard input")->required();
+    explain_command->add_option("-f,--file", explain.mesh_file, "mesh file (workloads, policies, services); - reads standard input")
+        ->required();
     explain_command->add_option("FROM", explain.from, "source: NAMESPACE/NAME, uid or address")->required();
     explain_command->add_option("TO", explain.to, "destination: NAMESPACE/NAME, uid or address")->required();
     explain_command->add_option("PORT", explain.port, "destination port of the workload (after the service's mapping)")->required();
