@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ztunnel/traffic_recorder.h"
+
+#include "base/link.h"
+#include "ztunnel/access_log.h"
+#include "ztunnel/traffic_series.h"
+
+#include <array>
+#include <atomic>
+#include <mutex>
+#include <utility>
+
+namespace warren::ztunnel {
+namespace {
+
+using base::metrics::Gauge;
+
+// Workers are a few; threads beyond share a shard, which is slower and not wrong.
+constexpr size_t kShards = 16;
+// A dump holds a shard's lock for so many connections, some ten microseconds.
+constexpr size_t kDumpBatch = 100;
+
+class Recorder;
+
+// The lists are walked by a dump on another thread, so facts change only under the shard's lock.
+class Record final : public TrafficRecord, public base::Link<Record> {
+  public:
+    Record(Recorder& recorder, size_t shard, TrafficFacts facts)
+        : recorder_(recorder), facts_(std::move(facts)), opened_at_(std::chrono::steady_clock::now()), shard_(shard) {}
+    ~Record() override {
+        if (!closed_) close(ResponseFlag::None, "drained", nullptr);
+    }
+
+    void add(uint64_t sent_by_app, uint64_t received_by_app) override;
+    void learn_destination(policy::Baggage baggage, std::string identity) override;
+    void close(ResponseFlag flag, std::string_view error, const policy::Policy* deciding) override;
+
+  private:
+    friend class Recorder;
+    void count_opened();
+
+    Recorder& recorder_;
+    TrafficFacts facts_;
+    std::shared_ptr<SeriesSet> series_;  // null: not counted as opened yet
+    std::chrono::steady_clock::time_point opened_at_;
+    uint64_t sent_ = 0, received_ = 0;
+    uint64_t dumped_ = 0;  // the last dump that saw it
+    size_t shard_;
+    bool closed_ = false;
+};
+
+struct alignas(64) Shard {
+    explicit Shard(size_t cached_sets) : cache(cached_sets) {}
+    std::mutex mutex;
+    SeriesCache cache;
+    base::LinkList<Record> open;
+};
+
+class Recorder final : public TrafficRecorder {
+  public:
+    Recorder(SeriesFamilies families, base::metrics::Family<Counter> denies, const base::metrics::Family<Gauge>& sockets,
+             const TrafficOptions& options)
+        : families_(families), denies_(denies), sockets_{sockets.with({"source"}), sockets.with({"destination"})} {
+        for (auto& shard : shards_) shard = std::make_unique<Shard>(options.cached_sets);
+    }
+
+    // Until then no scrape makes room.
+    void watch(base::metrics::Registry& registry, size_t limit) {
+        room_ = registry.collect([this, limit](base::metrics::Collection&) { families_.make_room(limit); });
+    }
+
+    std::unique_ptr<TrafficRecord> open(TrafficFacts facts) override {
+        const size_t shard = own_shard();
+        // Behind a double tunnel it is counted once the attempt has told who is there (contract 9.2).
+        const bool wait = facts.kind == TunnelKind::DoubleHbone;
+        auto record = std::make_unique<Record>(*this, shard, std::move(facts));
+        {
+            const std::scoped_lock lock(shards_[shard]->mutex);
+            if (!wait) record->series_ = shards_[shard]->cache.find(record->facts_, families_);
+            shards_[shard]->open.push_back(*record);
+        }
+        if (!wait) record->count_opened();
+        return record;
+    }
+
+    void early_deny(Direction direction, const base::SockAddr& src, const base::SockAddr& dst, std::string_view reason_code,
+                    std::string_view error) override {
+        denies_.with({to_string(direction), reason_code})->add();
+        log_early_deny(direction, src, dst, error);
+    }
+
+    void socket_opened(Direction direction) override { sockets_[static_cast<size_t>(direction)]->add(); }
+    void socket_closed(Direction direction) override { sockets_[static_cast<size_t>(direction)]->sub(); }
+
+    [[nodiscard]] std::vector<LiveConnection> live() const override {
+        const std::scoped_lock one_at_a_time(dump_mutex_);
+        const uint64_t dump = ++dumps_;
+        std::vector<LiveConnection> out;
+        for (const auto& shard : shards_)
+            while (live_batch(*shard, dump, out)) {
+            }
+        return out;
+    }
+
+    [[nodiscard]] Shard& shard(size_t i) const { return *shards_[i]; }
+    [[nodiscard]] const SeriesFamilies& families() const { return families_; }
+
+  private:
+    static size_t own_shard() {
+        static std::atomic<size_t> next{0};
+        thread_local const size_t own = next.fetch_add(1, std::memory_order_relaxed) % kShards;
+        return own;
+    }
+
+    // What was seen goes to the back, so the first that this dump has seen already ends it. False: done.
+    static bool live_batch(Shard& shard, uint64_t dump, std::vector<LiveConnection>& out) {
+        const std::scoped_lock lock(shard.mutex);
+        for (size_t i = 0; i < kDumpBatch; ++i) {
+            Record* record = shard.open.pop_front();
+            if (record == nullptr) return false;
+            shard.open.push_back(*record);
+            if (record->dumped_ == dump) return false;
+            record->dumped_ = dump;
+            const TrafficFacts& f = record->facts_;
+            out.push_back({f.direction, f.kind, f.mutual_tls, f.src, f.dst, f.original_dst, f.forwarded_host,
+                           f.direction == Direction::Outbound ? f.src_workload : f.dst_workload});
+        }
+        return true;
+    }
+
+    const SeriesFamilies families_;
+    const base::metrics::Family<Counter> denies_;
+    const std::array<std::shared_ptr<Gauge>, 2> sockets_;
+    std::array<std::unique_ptr<Shard>, kShards> shards_;
+    mutable std::mutex dump_mutex_;
+    mutable uint64_t dumps_ = 0;
+    std::unique_ptr<base::metrics::Registry::Subscription> room_;  // last: ends before what it uses
+};
+
+void Record::count_opened() {
+    series_->opened->add();
+    log_opened(facts_);
+}
+
+void Record::add(uint64_t sent_by_app, uint64_t received_by_app) {
+    sent_ += sent_by_app;
+    received_ += received_by_app;
+    if (!series_) return;  // made good when it is counted as opened
+    // For both reporters "received" is the way of the requests, from the client to the server (quirk A11).
+    const bool out = facts_.direction == Direction::Outbound;
+    series_->received->add(out ? sent_by_app : received_by_app);
+    series_->sent->add(out ? received_by_app : sent_by_app);
+}
+
+void Record::learn_destination(policy::Baggage baggage, std::string identity) {
+    // Later, or of a single tunnel, it would move the end of the connection to other series than its beginning.
+    if (series_ || closed_ || facts_.kind != TunnelKind::DoubleHbone) return;
+    Shard& shard = recorder_.shard(shard_);
+    {
+        const std::scoped_lock lock(shard.mutex);
+        facts_.dst_workload = nullptr;  // that was the gateway
+        facts_.dst_baggage = std::move(baggage);
+        facts_.dst_identity = std::move(identity);
+        series_ = shard.cache.find(facts_, recorder_.families());
+    }
+    count_opened();
+    add(std::exchange(sent_, 0), std::exchange(received_, 0));
+}
+
+void Record::close(ResponseFlag flag, std::string_view error, const policy::Policy* deciding) {
+    if (std::exchange(closed_, true)) return;
+    // A failure says so in the log too.
+    if (error.empty() && flag != ResponseFlag::None) error = to_string(flag);
+    Shard& shard = recorder_.shard(shard_);
+    const bool opened_before = series_ != nullptr;
+    {
+        const std::scoped_lock lock(shard.mutex);
+        base::LinkList<Record>::remove(*this);
+        if (!opened_before) series_ = shard.cache.find(facts_, recorder_.families());
+        series_->closed_with(flag, recorder_.families()).add();
+        if (flag != ResponseFlag::None) series_->failed_with(flag, recorder_.families()).add();
+    }
+    if (!opened_before) {
+        count_opened();
+        add(std::exchange(sent_, 0), std::exchange(received_, 0));
+    }
+    log_complete(facts_, {sent_, received_, std::chrono::steady_clock::now() - opened_at_, error, deciding});
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<TrafficRecorder>> make_traffic(base::metrics::Registry& registry, const TrafficOptions& options) {
+    const SeriesFamilies families = TRY(SeriesFamilies::declare(registry, options.series));
+    const auto denies = TRY(registry.counter({.name = "warren_early_denies_total",
+                                              .help = "Connections refused before their context existed, by reason.",
+                                              .labels = {"direction", "reason"}}));
+    const auto sockets = TRY(registry.gauge(
+        {.name = "istio_tcp_sockets_open", .help = "The current number of open TCP sockets (unstable).", .labels = {"reporter"}}));
+    auto recorder = std::make_unique<Recorder>(families, denies, sockets, options);
+    recorder->watch(registry, options.series);
+    return std::unique_ptr<TrafficRecorder>(std::move(recorder));
+}
+
+}  // namespace warren::ztunnel
