@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ztunnel/admin.h"
+
+#include "base/log.h"
+
+#include <utility>
+
+namespace warren::ztunnel {
+namespace {
+
+namespace log = base::log;
+
+const log::Area kAdmin("admin");
+
+constexpr const char* kIndex = R"(<!DOCTYPE html>
+<html><head><title>Warren tunnel</title></head><body>
+<h1>Warren tunnel</h1>
+<table>
+<tr><td><a href="config_dump">/config_dump</a></td><td>configuration, mesh, certificates and open connections as JSON</td></tr>
+<tr><td>/logging</td><td>POST: the log filter; ?level=LEVEL or ?level=TARGET=LEVEL,... adds to it, ?reset goes back to the first</td></tr>
+<tr><td>/quitquitquit</td><td>POST: drain and end</td></tr>
+</table>
+</body></html>
+)";
+
+HttpResponse text(int status, std::string body) {
+    HttpResponse r;
+    r.status = status;
+    r.body = std::move(body);
+    return r;
+}
+
+HttpResponse post_only() {
+    HttpResponse r = text(405, "use POST\n");
+    r.allow = "POST";
+    return r;
+}
+
+HttpResponse current_filter() { return text(200, "current log level is " + log::filter().text() + "\n"); }
+
+HttpResponse logging(const HttpRequest& request, const AdminSources& sources) {
+    if (request.method != "POST") return post_only();
+    const bool reset = request.parameter("reset").has_value();
+    const auto level = request.parameter("level");
+    if (!reset && !level) return current_filter();
+    log::Filter filter = reset ? sources.start_filter : log::filter();
+    if (level) {
+        auto over = log::Filter::parse(*level);
+        auto merged = over ? filter.merge(*over) : base::Result<void>(over.error());
+        if (!merged) return text(400, merged.error().message() + "\n");
+    }
+    log::set_filter(filter);
+    WARREN_LOG(kAdmin, log::Level::Info, "log filter changed", {"filter", filter.text()});
+    return current_filter();
+}
+
+}  // namespace
+
+HttpResponse admin_response(const HttpRequest& request, const AdminSources& sources) {
+    const std::string& path = request.path;
+    if (path == "/") {
+        HttpResponse r = text(200, kIndex);
+        r.content_type = "text/html; charset=utf-8";
+        return r;
+    }
+    if (path == "/config_dump") {
+        HttpResponse r = text(200, sources.config_dump());
+        r.content_type = "application/json";
+        return r;
+    }
+    if (path == "/logging") return logging(request, sources);
+    if (path == "/quitquitquit") {
+        if (request.method != "POST") return post_only();
+        WARREN_LOG(kAdmin, log::Level::Info, "asked to shut down by /quitquitquit");
+        sources.quit();
+        return text(200, "shutdown now\n");
+    }
+    if (path.starts_with("/debug/pprof/"))
+        return text(404, "Warren has no profiler inside; profile the process from outside, for example with perf.\n");
+    return text(404, "not found\n");
+}
+
+HttpResponse metrics_response(const HttpRequest& request, base::metrics::Registry& registry) {
+    if (request.path != "/metrics" && request.path != "/stats/prometheus") return text(404, "not found\n");
+    HttpResponse r = text(200, registry.render(base::metrics::Exposition::OpenMetrics));
+    r.content_type = base::metrics::content_type(base::metrics::accepts_openmetrics(request.accept));
+    return r;
+}
+
+}  // namespace warren::ztunnel

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ztunnel/process_metrics.h"
+
+#include "base/log.h"
+
+#include <dirent.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <map>
+#include <utility>
+
+namespace warren::ztunnel {
+namespace {
+
+using base::metrics::Collection;
+
+// Since Linux 6.2 the directory's size is the count; before, it is 0 and the entries are counted.
+double open_descriptors() {
+    struct stat dir{};
+    if (::stat("/proc/self/fd", &dir) == 0 && dir.st_size > 0) return static_cast<double>(dir.st_size);
+    const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir("/proc/self/fd"), &::closedir);
+    if (!entries) return 0;
+    double count = -3;  // "." and "..", and the directory itself
+    while (::readdir(entries.get()) != nullptr) ++count;
+    return count;
+}
+
+void collect_process(Collection& to, const std::string& version) {
+    rlimit limit{};
+    to.gauge("process_open_fds", "Number of open file descriptors", {}, open_descriptors());
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        to.gauge("process_max_fds", "Maximum number of file descriptors", {}, static_cast<double>(limit.rlim_cur));
+    to.gauge("istio_build", "Istio component build info.", {{"component", "ztunnel"}, {"tag", version}}, 1);
+    const base::log::Stats log = base::log::stats();
+    const char* const help = "Log lines by what became of them (unstable).";
+    to.counter("warren_log_lines_total", help, {{"outcome", "written"}}, static_cast<double>(log.written));
+    to.counter("warren_log_lines_total", help, {{"outcome", "dropped"}}, static_cast<double>(log.dropped));
+    to.counter("warren_log_lines_total", help, {{"outcome", "failed"}}, static_cast<double>(log.failed));
+}
+
+void collect_pods(Collection& to, const PodGauges& pods) {
+    to.gauge("workload_manager_active_proxy_count", "The total number current workloads with active proxies (unstable).", {},
+             static_cast<double>(pods.active));
+    to.gauge("workload_manager_pending_proxy_count", "The total number current workloads with pending proxies (unstable).", {},
+             static_cast<double>(pods.pending));
+    to.counter("workload_manager_proxies_started_total", "The total number of proxies that were started (unstable).", {},
+               static_cast<double>(pods.started));
+    to.counter("workload_manager_proxies_stopped_total", "The total number of proxies that were stopped (unstable).", {},
+               static_cast<double>(pods.stopped));
+}
+
+void collect_workers(Collection& to, const std::vector<WorkerGauges>& workers, std::map<std::string, uint64_t>& refusals) {
+    uint64_t tunnels = 0;
+    for (size_t i = 0; i < workers.size(); ++i) {
+        const WorkerGauges& w = workers[i];
+        const std::string name = std::to_string(i);
+        to.counter("warren_worker_busy_seconds_total", "Time that a worker thread was busy (unstable).", {{"worker", name}},
+                   static_cast<double>(w.busy_ns) / 1e9);
+        to.gauge("warren_worker_connections", "Open connections of a worker thread (unstable).", {{"worker", name}},
+                 static_cast<double>(w.connections));
+        to.gauge("warren_buffer_chunks", "Buffers in use by a worker thread, 264 KiB each (unstable).", {{"worker", name}},
+                 static_cast<double>(w.chunks_out));
+        tunnels += w.pooled_tunnels;
+        refusals["connections_per_pod"] += w.connections_refused;
+        refusals["buffer_chunks"] += w.chunks_refused;
+        refusals["worker_tasks"] += w.tasks_refused;
+    }
+    to.gauge("warren_pool_tunnels", "Outbound tunnels that are open (unstable).", {}, static_cast<double>(tunnels));
+}
+
+}  // namespace
+
+std::unique_ptr<base::metrics::Registry::Subscription> publish_process_metrics(base::metrics::Registry& registry, ProcessSources sources) {
+    return registry.collect([s = std::move(sources)](Collection& to) {
+        collect_process(to, s.istio_version);
+        if (s.pods) collect_pods(to, s.pods());
+        std::map<std::string, uint64_t> refusals;
+        if (s.workers) collect_workers(to, s.workers(), refusals);
+        if (s.refusals)
+            for (const auto& [limit, n] : s.refusals()) refusals[limit] += n;
+        for (const auto& [limit, n] : refusals)
+            to.counter("warren_limit_refusals_total", "What a limit refused (unstable).", {{"limit", limit}}, static_cast<double>(n));
+    });
+}
+
+}  // namespace warren::ztunnel

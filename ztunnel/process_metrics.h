@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the process tells of itself at each scrape (data-plane contract 9.4): descriptors, build, pods, workers, pools, limits that refused,
+// the log. Collected on the scraping thread from counts that others keep.
+#pragma once
+
+#include "base/metrics.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace warren::ztunnel {
+
+// One data-plane thread.
+struct WorkerGauges {
+    uint64_t busy_ns = 0;
+    uint64_t chunks_out = 0;
+    uint64_t connections = 0;
+    uint64_t pooled_tunnels = 0;
+    uint64_t connections_refused = 0;  // by the limit of a pod
+    uint64_t chunks_refused = 0;
+    uint64_t tasks_refused = 0;  // the loop's mailbox was full
+};
+
+struct PodGauges {
+    uint64_t active = 0, pending = 0, started = 0, stopped = 0;
+};
+
+// Any may be empty. Called from the scraping thread; what they use outlives the subscription.
+struct ProcessSources {
+    std::string istio_version = "unknown";
+    std::function<std::vector<WorkerGauges>()> workers;
+    std::function<PodGauges()> pods;
+    // Other limits that refuse, by name: {"admin_connections", n}.
+    std::function<std::vector<std::pair<std::string, uint64_t>>()> refusals;
+};
+
+[[nodiscard]] std::unique_ptr<base::metrics::Registry::Subscription> publish_process_metrics(base::metrics::Registry& registry,
+                                                                                             ProcessSources sources);
+
+}  // namespace warren::ztunnel
