@@ -107,6 +107,7 @@ void put_data_plane(json& out, const Settings& s) {
     out["halfClosedTimeout"] = duration_json(p.half_closed_timeout);
     out["connectTimeout"] = duration_json(p.connect_timeout);
     out["connectionsPerPod"] = p.limits.connections_per_pod;
+    out["bufferedBytesPerPod"] = p.limits.buffered_bytes_per_pod;
     out["handshakesPerPod"] = p.limits.handshakes_per_pod;
 }
 

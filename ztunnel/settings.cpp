@@ -127,7 +127,9 @@ void settle_proxy(const RawSettings& raw, Settings& to) {
     p.pool_idle = cast<milliseconds>(raw.pool_idle);
     p.connect_timeout = cast<milliseconds>(raw.connect);
     p.half_closed_timeout = cast<milliseconds>(raw.half_closed);
-    p.limits = {raw.connections_per_pod, raw.handshakes_per_pod};
+    p.limits.connections_per_pod = raw.connections_per_pod;
+    p.limits.handshakes_per_pod = raw.handshakes_per_pod;
+    p.limits.buffered_bytes_per_pod = raw.buffered_bytes_per_pod;
     for (TunnelSettings* tunnel : {&p.outbound_tunnel, &p.inbound_tunnel}) {
         tunnel->h2.stream_window = raw.stream_window;
         tunnel->h2.connection_window = raw.connection_window;

@@ -29,6 +29,7 @@ struct RawSettings {
                              handshake = std::chrono::seconds(10), connect = std::chrono::seconds(10);
     uint32_t stream_window = 4194304, connection_window = 16777216, frame_size = 1048576, pool_streams = 100;
     uint32_t connections_per_pod = 65'536, handshakes_per_pod = 1'024;
+    uint64_t buffered_bytes_per_pod = 64 * 1024 * 1024;
     bool post_quantum = false;
     std::vector<std::string> trust_domain_aliases;
 };

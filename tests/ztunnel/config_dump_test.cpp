@@ -38,6 +38,7 @@ class SampleCredential final : public Credential {
     [[nodiscard]] const policy::Identity& identity() const override { return identity_; }
     [[nodiscard]] const std::vector<CertificateInfo>& chain() const override { return chain_; }
     [[nodiscard]] const std::vector<CertificateInfo>& roots() const override { return roots_; }
+    [[nodiscard]] size_t skipped_roots() const override { return 0; }
 
   private:
     static CertificateInfo info(const json& c) {

@@ -159,6 +159,8 @@ std::vector<Row> rows_of_data_plane() {
         {"WARREN_HALF_CLOSED_TIMEOUT", "10m", "x", [](const Settings& s) { return ms(s.proxy.half_closed_timeout); }, "3600000ms",
          "600000ms"},
         {"WARREN_CONNECTIONS_PER_POD", "10", "0", [n](const Settings& s) { return n(s.proxy.limits.connections_per_pod); }, "65536", "10"},
+        {"WARREN_BUFFERED_BYTES_PER_POD", "2MiB", "2MB", [n](const Settings& s) { return n(s.proxy.limits.buffered_bytes_per_pod); },
+         "67108864", "2097152"},
         {"WARREN_HANDSHAKES_PER_POD", "10", "0", [n](const Settings& s) { return n(s.proxy.limits.handshakes_per_pod); }, "1024", "10"},
         {"WARREN_DUMPABLE", "true", "x", [](const Settings& s) { return yes(s.dumpable); }, "false", "true"},
     };
