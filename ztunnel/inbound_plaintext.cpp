@@ -18,7 +18,6 @@ void InboundPlaintext::accept(PodProxy& pod, Accepted accepted) {
     pod.enter(*self);
     WorkerContext& worker = pod.worker();
     worker.traffic.socket_opened(Direction::Inbound);
-    set_accepted_options(self->client_fd(), worker.settings.sockets, true);
     if (policy::is_tunnel_port(self->connection_.dst.port))
         return self->refuse(policy::to_string(policy::Reason::SelfCall), "call to a port of the tunnel itself");
     if (pod.local() == nullptr) return worker.loop.arm(self->wait_, worker.settings.workload_wait);

@@ -12,7 +12,6 @@ InboundTunnel::InboundTunnel(PodProxy& pod, Accepted accepted)
 
 void InboundTunnel::accept(PodProxy& pod, Accepted accepted) {
     WorkerContext& worker = pod.worker();
-    set_accepted_options(accepted.fd.get(), worker.settings.sockets, false);
     auto* self = new InboundTunnel(pod, std::move(accepted));
     pod.enter(*self);
     ++pod.handshakes;

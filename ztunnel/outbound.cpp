@@ -47,6 +47,57 @@ class WaitForRecord final : public PodConnection, public base::Buried {
     bool over_ = false;
 };
 
+// An endpoint that is a hostname (contract 5.3, IP selection 4): waits for its address, for a bounded time.
+class WaitForAddress final : public PodConnection, public base::Buried {
+  public:
+    static void start(PodProxy& pod, Captured captured, policy::Route route) {
+        WorkerContext& worker = pod.worker();
+        if (worker.resolver == nullptr)
+            return Outbound::refuse(pod, captured, policy::to_string(policy::Reason::NoAddress), "hostnames cannot be resolved here");
+        auto* self = new WaitForAddress(pod, std::move(captured), std::move(route));
+        pod.enter(*self);
+        worker.loop.arm(self->timer_, worker.settings.connect_timeout);  // an answer may be lost with a full mailbox
+        const auto prefer = self->captured_.destination.ip.is_v4() ? HostResolver::Prefer::V4 : HostResolver::Prefer::V6;
+        worker.resolver->resolve(self->route_.resolve_hostname, prefer, worker.loop,
+                                 [self, alive = self->alive_](base::Result<base::IpAddr> ip) {
+                                     if (*alive) self->on_address(std::move(ip));
+                                 });
+    }
+
+  private:
+    WaitForAddress(PodProxy& pod, Captured captured, policy::Route route)
+        : pod_(pod),
+          captured_(std::move(captured)),
+          route_(std::move(route)),
+          timer_(base::Timer::of<&WaitForAddress::on_timeout>(*this)) {}
+    void on_address(base::Result<base::IpAddr> ip) {
+        if (!ip) return fail(ip.error().message());
+        depart();
+        policy::set_resolved(route_, *ip);
+        Outbound::start(pod_, std::move(captured_), std::move(route_));
+    }
+    void on_timeout() { fail("the name was not resolved in time"); }
+    void on_mesh_change() override {}
+    void cut(const std::string& why) override {
+        if (*alive_) fail(why);
+    }
+    void fail(const std::string& why) {
+        depart();
+        Outbound::refuse(pod_, captured_, policy::to_string(policy::Reason::NoAddress), route_.resolve_hostname.str() + ": " + why);
+    }
+    void depart() {
+        *alive_ = false;
+        pod_.worker().loop.disarm(timer_);
+        PodConnection::leave();
+        pod_.worker().loop.bury(std::unique_ptr<base::Buried>(this));
+    }
+    PodProxy& pod_;
+    Captured captured_;
+    policy::Route route_;
+    base::Timer timer_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
 policy::Route route_for(PodProxy& pod, const Captured& captured) {
     policy::RouteRequest request;
     request.source = pod.local();
@@ -69,9 +120,6 @@ void Outbound::accept(PodProxy& pod, Accepted accepted) {
     captured.client = accepted.peer;
     captured.destination = original_destination(accepted.fd.get());
     captured.fd = std::move(accepted.fd);
-    const SocketOptions& options = pod.worker().settings.sockets;
-    set_accepted_options(captured.fd.get(), options, true);
-    set_local_congestion(captured.fd.get(), options);
     pod.worker().traffic.socket_opened(Direction::Outbound);
     if (captured.destination.ip.is_loopback() && policy::is_tunnel_port(captured.destination.port))
         return refuse(pod, captured, policy::to_string(policy::Reason::SelfCall), "call to a port of the tunnel itself");
@@ -81,6 +129,12 @@ void Outbound::accept(PodProxy& pod, Accepted accepted) {
 
 void Outbound::dispatch(PodProxy& pod, Captured captured) {
     policy::Route route = route_for(pod, captured);
+    if (!route.resolve_hostname.empty() && route.action != policy::RouteAction::Refuse)
+        return WaitForAddress::start(pod, std::move(captured), std::move(route));
+    start(pod, std::move(captured), std::move(route));
+}
+
+void Outbound::start(PodProxy& pod, Captured captured, policy::Route route) {
     switch (route.action) {
         case policy::RouteAction::Refuse: return refuse(pod, captured, policy::to_string(route.reason), policy::to_string(route.reason));
         case policy::RouteAction::Passthrough:

@@ -29,6 +29,7 @@ class Outbound {
     static void accept(PodProxy& pod, Accepted accepted);
     // Routes and starts; refusals are logged and end the connection.
     static void dispatch(PodProxy& pod, Captured captured);
+    static void start(PodProxy& pod, Captured captured, policy::Route route);
     static void refuse(PodProxy& pod, const Captured& captured, std::string_view reason_code, std::string_view error);
 };
 

@@ -12,33 +12,51 @@ namespace warren::ztunnel {
 
 namespace {
 constexpr int kAcceptsPerTurn = 64;  // of one listener, then the other descriptors of the worker have their turn
-}
+constexpr int kAcceptQueue = 1024;
+constexpr auto kPause = std::chrono::milliseconds(100);
+}  // namespace
 
-class PodProxy::Listener final : public base::IoHandler, public base::BatchHook {
+class PodProxy::Listener final : public base::IoHandler {
   public:
     using OnAccept = void (*)(PodProxy&, Accepted);
-    Listener(PodProxy& pod, base::Fd fd, OnAccept on_accept) : pod_(pod), fd_(std::move(fd)), on_accept_(on_accept) {}
+    Listener(PodProxy& pod, base::Fd fd, OnAccept on_accept)
+        : pod_(pod), fd_(std::move(fd)), on_accept_(on_accept), pause_(base::Timer::of<&Listener::resume>(*this)) {}
     base::Result<void> start() { return pod_.worker_.loop.add(fd_.get(), *this, EPOLLIN); }
     void stop() {
+        pod_.worker_.loop.disarm(pause_);
         pod_.worker_.loop.remove(*this);
         fd_.reset();
     }
+    // What has connected already is taken: closing the socket would reset it.
+    void drain() {
+        accept_some(kAcceptQueue);
+        stop();
+    }
 
   private:
-    void on_io(uint32_t) override { accept_some(); }
-    void on_batch_end() override {}
-    void accept_some() {
-        for (int i = 0; i < kAcceptsPerTurn && fd_.valid(); ++i) {
+    void on_io(uint32_t) override { accept_some(kAcceptsPerTurn); }
+    void accept_some(int most) {
+        for (int i = 0; i < most && fd_.valid(); ++i) {
             auto accepted = accept_one(fd_.get());
-            // Out of descriptors or memory: the kernel keeps the connection queued, level-triggered epoll asks again.
-            if (!accepted || !*accepted) return;
+            if (!accepted) return pause();
+            if (!*accepted) return;
             if (!pod_.admit()) continue;  // closed: the limit is reached and counted
             on_accept_(pod_, std::move(**accepted));
         }
     }
+    // Out of descriptors or memory: the kernel keeps the connections queued, and asking it without end would take the core as well.
+    void pause() {
+        pod_.worker_.loop.remove(*this);
+        pod_.worker_.loop.arm(pause_, kPause);
+        ++pod_.accept_pauses_;
+    }
+    void resume() {
+        if (fd_.valid() && !registered()) (void)start();
+    }
     PodProxy& pod_;
     base::Fd fd_;
     OnAccept on_accept_;
+    base::Timer pause_;
 };
 
 PodProxy::PodProxy(WorkerContext& worker, std::shared_ptr<const PodInfo> pod)
@@ -53,6 +71,11 @@ PodProxy::~PodProxy() { cut_all("proxy stopped"); }
 base::Result<std::unique_ptr<PodProxy>> PodProxy::start(WorkerContext& worker, std::shared_ptr<const PodInfo> pod) {
     std::unique_ptr<PodProxy> proxy(new PodProxy(worker, std::move(pod)));
     const auto& settings = worker.settings;
+    if (worker.dns != nullptr) {
+        const SocketPlace place{proxy->pod_->netns ? &*proxy->pod_->netns : nullptr, &worker.home};
+        proxy->dns_ = TRY(DnsServer::start({worker.loop, worker.random, *proxy, place, worker.dns->settings, worker.dns->metrics},
+                                           worker.dns->resolv_conf));
+    }
     const base::IpAddr any = settings.sockets.ipv6 ? base::IpAddr{} : base::IpAddr::v4(0);
     struct Wanted {
         uint16_t port;
@@ -62,7 +85,8 @@ base::Result<std::unique_ptr<PodProxy>> PodProxy::start(WorkerContext& worker, s
                              {kInboundPlaintextPort, &InboundPlaintext::accept},
                              {kOutboundPort, &Outbound::accept}};
     for (const Wanted& w : wanted) {
-        const ListenAt at{{any, w.port}, settings.transparent, 1024};
+        // Keepalive is not set on 15008 (contract 6.1 step 1): tunnels have their own PING.
+        const ListenAt at{{any, w.port}, settings.transparent, kAcceptQueue, w.port != kInboundHbonePort, w.port == kOutboundPort};
         auto make = [&] { return listen_tcp(at, settings.sockets); };
         base::Fd fd = TRY(proxy->pod_->netns ? base::in_netns(*proxy->pod_->netns, worker.home, make) : make());
         proxy->listeners_.push_back(std::make_unique<Listener>(*proxy, std::move(fd), w.on_accept));
@@ -102,6 +126,7 @@ bool PodProxy::admit() {
 
 void PodProxy::on_mesh_change() {
     refresh();
+    if (dns_) dns_->on_mesh_change();
     base::LinkList<PodConnection> all;
     all.take(connections_);
     // A connection that is cut leaves the list by itself, so each one is moved back before it is asked.
@@ -123,7 +148,8 @@ void PodProxy::on_trust_change() {
 void PodProxy::drain() {
     if (!accepting_) return;
     accepting_ = false;
-    for (auto& listener : listeners_) listener->stop();
+    for (auto& listener : listeners_) listener->drain();
+    if (dns_) dns_->drain();
     base::LinkList<PodConnection> all;
     all.take(connections_);
     while (PodConnection* connection = all.pop_front()) {

@@ -9,6 +9,8 @@
 #include "policy/snapshot.h"
 #include "ztunnel/cert_store.h"
 #include "ztunnel/chunk.h"
+#include "ztunnel/dns_server.h"
+#include "ztunnel/host_resolver.h"
 #include "ztunnel/proxy_settings.h"
 #include "ztunnel/socket.h"
 #include "ztunnel/stream_relay.h"
@@ -32,6 +34,13 @@ struct PodInfo {
     std::optional<base::Netns> netns;  // none: dedicated mode, the process's own
 };
 
+// The DNS proxy of a process, as pods need it.
+struct DnsService {
+    DnsSettings settings;
+    ResolvConf resolv_conf;
+    DnsMetrics metrics;
+};
+
 // What a worker lends to its pods.
 struct WorkerContext {
     base::Loop& loop;
@@ -42,6 +51,8 @@ struct WorkerContext {
     policy::Random& random;
     const base::Netns& home;
     std::shared_ptr<const policy::Snapshot> snapshot;  // current; replaced between batches
+    const DnsService* dns = nullptr;                   // on one worker only: queries are too few to spread. Null: no DNS proxy here
+    HostResolver* resolver = nullptr;                  // of workloads that are hostnames; null: they cannot be reached
 };
 
 // A live connection of a pod. The pod tells it of changes; it removes itself when it dies.
@@ -61,11 +72,12 @@ class PodConnection : public base::Link<PodConnection> {
     ~PodConnection() = default;
 };
 
-class PodProxy {
+class PodProxy final : private DnsPod {
   public:
     // Binds the listeners; any failure fails the pod whole (contract 8.4).
     static base::Result<std::unique_ptr<PodProxy>> start(WorkerContext& worker, std::shared_ptr<const PodInfo> pod);
     ~PodProxy();
+    PodProxy(const PodProxy&) = delete;
 
     [[nodiscard]] const PodInfo& pod() const { return *pod_; }
     [[nodiscard]] WorkerContext& worker() { return worker_; }
@@ -73,7 +85,7 @@ class PodProxy {
     [[nodiscard]] TunnelPool& pool() { return *pool_; }
 
     // The pod's own record, null while unknown; and the policies that select it.
-    [[nodiscard]] const policy::Workload* local();
+    [[nodiscard]] const policy::Workload* local() override;
     [[nodiscard]] const policy::PolicySet& policies();
     [[nodiscard]] policy::Text network() const { return worker_.settings.network; }
 
@@ -83,6 +95,8 @@ class PodProxy {
     void left() { --open_; }
     [[nodiscard]] size_t open() const { return open_; }
     [[nodiscard]] uint64_t refused() const { return refused_; }
+    // How often a listener paused because the process had no descriptor left.
+    [[nodiscard]] uint64_t accept_pauses() const { return accept_pauses_; }
     // Of inbound tunnels that are still shaking hands.
     size_t handshakes = 0;
     // What waits for slow applications of this pod.
@@ -98,12 +112,14 @@ class PodProxy {
   private:
     class Listener;
     PodProxy(WorkerContext& worker, std::shared_ptr<const PodInfo> pod);
+    const policy::Snapshot& snapshot() override { return *worker_.snapshot; }
     void refresh();
 
     WorkerContext& worker_;
     std::shared_ptr<const PodInfo> pod_;
     SocketStock sockets_;
     std::unique_ptr<TunnelPool> pool_;
+    std::unique_ptr<DnsServer> dns_;
     std::vector<std::unique_ptr<Listener>> listeners_;
     base::LinkList<PodConnection> connections_;
     // Derived from the snapshot of this version.
@@ -113,6 +129,7 @@ class PodProxy {
     std::shared_ptr<const policy::PolicySet> policies_;
     size_t open_ = 0;
     uint64_t refused_ = 0;
+    uint64_t accept_pauses_ = 0;
     bool accepting_ = true;
 };
 

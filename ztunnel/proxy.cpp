@@ -8,15 +8,17 @@
 
 namespace warren::ztunnel {
 
-base::Result<std::unique_ptr<Proxy>> Proxy::start(const ProxySettings& settings, CertStore& certs, Traffic& traffic, size_t threads) {
-    std::unique_ptr<Proxy> proxy(new Proxy(settings, certs));
+base::Result<std::unique_ptr<Proxy>> Proxy::start(const WorkerShared& shared, size_t threads) {
+    std::unique_ptr<Proxy> proxy(new Proxy(shared.settings, shared.certs));
     proxy->snapshot_ = proxy->mesh_.snapshot();
     std::random_device seed;
     for (size_t i = 0; i < std::max<size_t>(threads, 1); ++i) {
         const uint64_t s = (static_cast<uint64_t>(seed()) << 32) | seed();
-        proxy->workers_.push_back(TRY(Worker::start({settings, certs, traffic}, proxy->mesh_.snapshot(), s)));
+        WorkerShared own = shared;
+        if (i > 0) own.dns = nullptr;
+        proxy->workers_.push_back(TRY(Worker::start(own, proxy->mesh_.snapshot(), s)));
     }
-    certs.on_trust_change([p = proxy.get()](const policy::Identity&) {
+    shared.certs.on_trust_change([p = proxy.get()](const policy::Identity&) {
         for (auto& worker : p->workers_) worker->trust_changed();
     });
     return proxy;
@@ -28,7 +30,10 @@ Proxy::~Proxy() {
 }
 
 void Proxy::publish(std::shared_ptr<const policy::Snapshot> snapshot) {
-    snapshot_ = snapshot;
+    {
+        const std::lock_guard lock(snapshot_mutex_);
+        snapshot_ = snapshot;
+    }
     for (auto& worker : workers_) worker->set_snapshot(snapshot);
 }
 

@@ -22,8 +22,8 @@ namespace warren::ztunnel {
 
 class Proxy final : public PodRunner {
   public:
-    // threads: at least 1. settings, certs and traffic outlive the proxy.
-    static base::Result<std::unique_ptr<Proxy>> start(const ProxySettings& settings, CertStore& certs, Traffic& traffic, size_t threads);
+    // threads: at least 1. What is shared outlives the proxy.
+    static base::Result<std::unique_ptr<Proxy>> start(const WorkerShared& shared, size_t threads);
     ~Proxy() override;
 
     // -- the mesh
@@ -31,7 +31,10 @@ class Proxy final : public PodRunner {
     // Everything anew: what the batch does not name is removed (a local file that was edited).
     void replace(policy::Batch batch);
     [[nodiscard]] policy::TextPool& pool() { return mesh_.pool(); }
-    [[nodiscard]] std::shared_ptr<const policy::Snapshot> snapshot() const { return snapshot_.load(); }
+    [[nodiscard]] std::shared_ptr<const policy::Snapshot> snapshot() const {
+        const std::lock_guard lock(snapshot_mutex_);
+        return snapshot_;
+    }
 
     // -- pods
     base::Result<void> start(std::shared_ptr<const PodInfo> pod) override;
@@ -50,7 +53,8 @@ class Proxy final : public PodRunner {
     const ProxySettings& settings_;
     CertStore& certs_;
     policy::Mesh mesh_;
-    std::atomic<std::shared_ptr<const policy::Snapshot>> snapshot_;
+    mutable std::mutex snapshot_mutex_;  // GCC 12's atomic shared_ptr is a lock too, one that the thread sanitizer cannot see
+    std::shared_ptr<const policy::Snapshot> snapshot_;
     // Identities of this node's workloads by uid, to know whose certificate nobody needs any more.
     std::map<std::string, policy::Identity, std::less<>> local_identities_;
     std::vector<std::unique_ptr<Worker>> workers_;

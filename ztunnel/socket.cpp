@@ -46,13 +46,6 @@ base::Result<void> set_transparent(int fd, int family) {
     return set(fd, SOL_IP, IP_FREEBIND, 1, "setsockopt IP_FREEBIND");
 }
 
-int family_of(int fd) {
-    int domain = AF_INET;
-    socklen_t size = sizeof domain;
-    ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size);
-    return domain;
-}
-
 }  // namespace
 
 base::Result<base::Fd> listen_tcp(const ListenAt& at, const SocketOptions& options) {
@@ -68,6 +61,9 @@ base::Result<base::Fd> listen_tcp(const ListenAt& at, const SocketOptions& optio
         auto done = set(fd.get(), SOL_IP, IP_TRANSPARENT, 1, "setsockopt IP_TRANSPARENT");
         if (!done && at.transparent == ListenAt::Transparent::Require) return std::move(done).error();
     }
+    (void)set(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
+    if (at.keepalive) set_keepalive(fd.get(), options.keepalive);
+    if (at.local) set_local_congestion(fd.get(), options);
     sockaddr_storage address{};
     const socklen_t size = at.address.to_sockaddr(address, family);
     if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) return base::os_error("bind", at.address.to_string());
@@ -86,8 +82,7 @@ base::Result<base::Fd> make_tcp(int family, const SocketOptions& options) {
 
 base::Result<void> begin_connect(int fd, const base::SockAddr& to) {
     sockaddr_storage address{};
-    const socklen_t size = to.to_sockaddr(address, family_of(fd));
-    if (size == 0) return base::Error{base::Errc::Invalid, EAFNOSUPPORT, "connect", to.to_string()};
+    const socklen_t size = to.to_sockaddr(address, to.family());
     if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), size) != 0 && errno != EINPROGRESS)
         return base::os_error("connect", to.to_string());
     return {};
@@ -101,11 +96,10 @@ int connect_result(int fd) {
 }
 
 base::Result<void> bind_source(int fd, const base::SockAddr& source) {
-    const int family = family_of(fd);
+    const int family = source.family();
     TRY(set_transparent(fd, family));
     sockaddr_storage address{};
     const socklen_t size = source.to_sockaddr(address, family);
-    if (size == 0) return base::Error{base::Errc::Invalid, EAFNOSUPPORT, "bind", source.to_string()};
     if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), size) != 0) return base::os_error("bind", source.to_string());
     return {};
 }
@@ -126,11 +120,6 @@ base::Result<std::optional<Accepted>> accept_one(int listener) {
         if (auto from = base::SockAddr::from_sockaddr(reinterpret_cast<const sockaddr*>(&peer), size)) accepted.peer = *from;
         return std::optional<Accepted>(std::move(accepted));
     }
-}
-
-void set_accepted_options(int fd, const SocketOptions& options, bool keepalive) {
-    (void)set(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
-    if (keepalive) set_keepalive(fd, options.keepalive);
 }
 
 void set_local_congestion(int fd, const SocketOptions& options) {

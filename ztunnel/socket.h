@@ -37,6 +37,9 @@ struct ListenAt {
     base::SockAddr address;
     enum class Transparent : uint8_t { No, Try, Require } transparent = Transparent::No;
     int backlog = 128;
+    // What accepted sockets inherit from the listener, which saves setting it on each.
+    bool keepalive = false;
+    bool local = false;  // connections of the pod's own applications: SocketOptions::local_congestion
 };
 
 // A listening TCP socket in the namespace the calling thread is in. A wildcard IPv6 address listens for IPv4 too.
@@ -46,7 +49,7 @@ struct ListenAt {
 [[nodiscard]] base::Result<base::Fd> make_tcp(int family, const SocketOptions& options);
 
 // Begins to connect; success is reported by EPOLLOUT and connect_result().
-[[nodiscard]] base::Result<void> begin_connect(int fd, const base::SockAddr& to);
+[[nodiscard]] base::Result<void> begin_connect(int fd, const base::SockAddr& to);  // a socket of the address's own family
 // 0 or the errno of the connect that has ended.
 [[nodiscard]] int connect_result(int fd);
 
@@ -60,7 +63,6 @@ struct Accepted {
     base::SockAddr peer;
 };
 [[nodiscard]] base::Result<std::optional<Accepted>> accept_one(int listener);
-void set_accepted_options(int fd, const SocketOptions& options, bool keepalive);
 void set_local_congestion(int fd, const SocketOptions& options);
 
 // SO_ORIGINAL_DST (IPv4 option, then IPv6 option), else the socket's own address (contract 5.2).

@@ -120,7 +120,7 @@ void StreamRelay::flush_to_app() {
     queue_.reset();
     if (stream_end_ && !shut_) {
         shut_ = true;
-        ::shutdown(fd_.get(), SHUT_WR);
+        if (!app_eof_) ::shutdown(fd_.get(), SHUT_WR);  // else the close that follows says the same
         if (half_closed_timeout_.count() > 0) loop_.arm(idle_, half_closed_timeout_);
         maybe_done();
     }

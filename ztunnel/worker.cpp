@@ -21,7 +21,8 @@ Worker::Worker(const WorkerShared& shared, std::unique_ptr<base::Loop> loop, bas
       home_(std::move(home)),
       chunks_(kKeepChunks, kMostChunks),
       random_(seed),
-      context_{*loop_, chunks_, shared.settings, shared.certs, shared.traffic, random_, home_, std::move(snapshot)},
+      context_{*loop_,  chunks_, shared.settings,     shared.certs, shared.traffic,
+               random_, home_,   std::move(snapshot), shared.dns,   shared.resolver},
       measure_(base::Timer::of<&Worker::measure>(*this)) {}
 
 base::Result<std::unique_ptr<Worker>> Worker::start(const WorkerShared& shared, std::shared_ptr<const policy::Snapshot> snapshot,
@@ -48,7 +49,7 @@ void Worker::run() {
 
 void Worker::measure() {
     size_t connections = 0, tunnels = 0;
-    uint64_t refused = 0;
+    uint64_t refused = refused_by_gone_pods_;
     for (const auto& [uid, pod] : pods_) {
         connections += pod->open();
         refused += pod->refused();
@@ -85,7 +86,10 @@ base::Result<void> Worker::add_pod(std::shared_ptr<const PodInfo> pod) {
 void Worker::remove_pod(const std::string& uid) {
     (void)ask<void>([this, uid]() -> base::Result<void> {
         // Immediate: everything of the pod is cut at once (contract 4.8).
-        pods_.erase(uid);
+        if (auto found = pods_.find(uid); found != pods_.end()) {
+            refused_by_gone_pods_ += found->second->refused();
+            pods_.erase(found);
+        }
         return {};
     });
 }

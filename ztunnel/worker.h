@@ -21,6 +21,8 @@ struct WorkerShared {
     const ProxySettings& settings;
     CertStore& certs;
     Traffic& traffic;
+    const DnsService* dns = nullptr;  // for the first worker
+    HostResolver* resolver = nullptr;
 };
 
 struct WorkerLoad {
@@ -66,6 +68,7 @@ class Worker {
     std::map<std::string, std::unique_ptr<PodProxy>> pods_;
     base::Timer measure_;
     std::atomic<size_t> connections_ = 0, tunnels_ = 0, chunks_out_ = 0;
+    uint64_t refused_by_gone_pods_ = 0;
     std::atomic<uint64_t> refused_ = 0, chunks_refused_ = 0;
     std::thread thread_;
 };

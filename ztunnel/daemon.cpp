@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ztunnel/daemon.h"
+
+#include "base/log.h"
+#include "ztunnel/auth_source.h"
+#include "ztunnel/ca_client.h"
+#include "ztunnel/config_dump.h"
+#include "ztunnel/local_signer.h"
+
+namespace warren::ztunnel {
+
+namespace {
+
+const base::log::Area kLog("main");
+constexpr auto kMeshSettle = std::chrono::milliseconds(100);
+
+// Without a certificate authority nothing can be signed; the error is what a connection that needs a certificate reports.
+class NoSigner final : public CertSigner {
+    base::Result<std::shared_ptr<const Credential>> sign(const policy::Identity&, std::chrono::steady_clock::time_point) override {
+        return base::Error{base::Errc::Unsupported, 0, "", "no certificate authority: set CA_ADDRESS or WARREN_LOCAL_CA"};
+    }
+};
+
+}  // namespace
+
+base::Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, std::function<void()> quit) {
+    std::unique_ptr<Daemon> daemon(new Daemon(settings));
+    auto state = daemon->readiness_.expect("state manager");
+    auto proxy = daemon->readiness_.expect("proxy");
+    daemon->watcher_ = TRY(FileWatcher::create());
+    FileWatcher::Options quick;
+    quick.settle = kMeshSettle;
+    daemon->mesh_watcher_ = TRY(FileWatcher::create(quick));
+    daemon->traffic_ = TRY(make_traffic(daemon->registry_));
+    TRY(daemon->start_certificates());
+    TRY(daemon->start_names());
+    TRY(daemon->start_proxy());
+    state->done();
+    TRY(daemon->start_pods());
+    proxy->done();
+    TRY(daemon->start_servers(std::move(quit)));
+    return daemon;
+}
+
+Daemon::~Daemon() {
+    servers_.clear();
+    zds_.reset();
+    resolver_.reset();
+    if (ca_client_ != nullptr) ca_client_->stop();
+}
+
+base::Result<void> Daemon::start_certificates() {
+    if (!settings_.local_ca.empty()) {
+        signer_ = TRY(LocalSigner::load(settings_.local_ca, clock_, LocalSignerOptions{settings_.secret_ttl, std::chrono::minutes(2)}));
+    } else if (!settings_.ca.address.empty()) {
+        CaClientOptions options;
+        options.address = settings_.ca.address;
+        options.alternative_host = settings_.ca.alternative_name;
+        options.roots = TRY(RootSource::from_setting(settings_.ca.roots, watcher_.get()));
+        options.token = TokenSource::from_setting(settings_.auth_token, "./var/run/secrets/tokens/istio-token");
+        options.cluster_id = settings_.cluster_id;
+        options.headers = settings_.ca.headers;
+        options.lifetime = settings_.secret_ttl;
+        options.impersonate = settings_.mode == ProxyMode::Shared;
+        auto client = TRY(CaClient::create(std::move(options)));
+        ca_client_ = client.get();
+        signer_ = std::move(client);
+    } else {
+        signer_ = std::make_unique<NoSigner>();
+        WARREN_LOG(kLog, base::log::Level::Warn, "no certificate authority is configured: HBONE cannot work");
+    }
+    certs_ = make_cert_store(*signer_, clock_, settings_.tls, CertStoreOptions{});
+    if (!settings_.crl_path.empty())
+        crl_ = TRY(CrlWatcher::start(*watcher_, settings_.crl_path,
+                                     [this](std::shared_ptr<const RevocationList> list) { certs_->set_revocation_list(std::move(list)); }));
+    return {};
+}
+
+base::Result<void> Daemon::start_names() {
+    HostResolver::Options options;
+    options.ipv6 = settings_.proxy.sockets.ipv6;
+    resolver_ = TRY(HostResolver::start(std::move(options)));
+    if (!settings_.dns_proxy) return {};
+    DnsSettings dns;
+    dns.listen.port = settings_.dns_address.port;
+    if (!settings_.dns_address.address.empty()) {
+        const base::SockAddr at = TRY(base::SockAddr::parse(settings_.dns_address.address));
+        dns.listen = {at.ip, at.port};
+    }
+    dns.names.cluster_domain = settings_.cluster_domain;
+    dns.names.preferred_namespace = settings_.preferred_service_namespace;
+    dns.names.ipv6 = settings_.proxy.sockets.ipv6;
+    dns.sockets = settings_.proxy.sockets;
+    dns.workload_wait = settings_.proxy.workload_wait;
+    ResolvConf resolv_conf = TRY(read_resolv_conf("/etc/resolv.conf"));
+    if (settings_.mode == ProxyMode::Dedicated) dns.names.search_domains = resolv_conf.search;
+    dns_.emplace(DnsService{std::move(dns), std::move(resolv_conf), TRY(DnsMetrics::create(registry_))});
+    return {};
+}
+
+base::Result<void> Daemon::start_proxy() {
+    const WorkerShared shared{settings_.proxy, *certs_, *traffic_, dns_ ? &*dns_ : nullptr, resolver_.get()};
+    proxy_ = TRY(Proxy::start(shared, settings_.worker_threads));
+    if (!settings_.local_xds_path.empty()) {
+        mesh_file_ = TRY(MeshFile::start(settings_.local_xds_path, *mesh_watcher_, *proxy_));
+    } else if (!settings_.local_xds.empty()) {
+        TRY(MeshFile::load_text(settings_.local_xds, "LOCAL_XDS", *proxy_));
+    }
+    return {};
+}
+
+base::Result<void> Daemon::start_pods() {
+    pods_ = std::make_unique<PodManager>(*proxy_);
+    if (settings_.mode == ProxyMode::Shared) {
+        readiness_.watch("workload proxy manager", [this] { return pods_->ready(); });
+        zds_ = TRY(ZdsClient::start(settings_.inpod_uds, *pods_));
+        return {};
+    }
+    const WorkloadInfo& own = *settings_.workload;
+    return proxy_->start(std::make_shared<const PodInfo>(PodInfo{"dedicated", own.name, own.ns, own.service_account, {}}));
+}
+
+ProcessSources Daemon::process_sources() {
+    ProcessSources sources;
+    sources.istio_version = settings_.istio_version;
+    sources.workers = [this] {
+        std::vector<WorkerGauges> out;
+        for (const WorkerLoad& load : proxy_->loads())
+            out.push_back({load.loop.busy_ns, load.chunks_out, load.connections, load.pooled_tunnels, load.connections_refused,
+                           load.chunks_refused, load.loop.tasks_refused});
+        return out;
+    };
+    if (settings_.mode == ProxyMode::Shared)
+        sources.pods = [this] { return PodGauges{pods_->active(), pods_->pending(), pods_->started(), pods_->stopped()}; };
+    return sources;
+}
+
+std::string Daemon::dump() const {
+    DumpState state;
+    state.mesh = proxy_->snapshot();
+    if (mesh_file_) state.static_mesh = mesh_file_->mesh();
+    state.settings = &settings_;
+    state.certificates = certs_->states();
+    if (settings_.mode == ProxyMode::Shared) state.pods = pods_->states();
+    state.connections = traffic_->live();
+    state.version = WARREN_VERSION;
+    return config_dump(state);
+}
+
+base::Result<void> Daemon::start_servers(std::function<void()> quit) {
+    process_metrics_ = publish_process_metrics(registry_, process_sources());
+    pulse_ = std::make_unique<Pulse>(
+        [this] {
+            std::vector<uint64_t> batches;
+            for (const WorkerLoad& load : proxy_->loads()) batches.push_back(load.loop.batches);
+            return batches;
+        },
+        clock_);
+    readiness_.watch("data plane", [this] { return pulse_->alive(); });
+
+    const bool ipv6 = settings_.proxy.sockets.ipv6;
+    const AdminSources admin{[this] { return dump(); }, std::move(quit), settings_.log_filter};
+    HttpServerOptions options;
+    options.name = "admin";
+    options.addresses = loopback_addresses(settings_.admin_port, ipv6);
+    servers_.push_back(TRY(HttpServer::start(options, [admin](const HttpRequest& r) { return admin_response(r, admin); })));
+    options.name = "stats";
+    options.addresses = wildcard_address(settings_.stats_port, ipv6);
+    servers_.push_back(TRY(HttpServer::start(options, [this](const HttpRequest& r) { return metrics_response(r, registry_); })));
+    options.name = "readiness";
+    options.addresses = wildcard_address(settings_.readiness_port, ipv6);
+    servers_.push_back(TRY(HttpServer::start(options, [this](const HttpRequest& r) { return readiness_response(r, readiness_); })));
+    return {};
+}
+
+bool Daemon::drain() {
+    zds_.reset();  // no new pods
+    return proxy_->drain(std::chrono::steady_clock::now() + settings_.drain_deadline);
+}
+
+}  // namespace warren::ztunnel
