@@ -1,100 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// A YAML document as a flat tape of nodes that know their line and their path, so that every refusal can say where. Built from the
-// parser's events within fixed bounds of size, nodes, depth and look-ahead; aliases are refused (they are how a small file becomes a huge
-// one). Values only: no files, no thread affinity. Internal to policy_yaml.
+// YAML text as Documents. Parsed by yaml-cpp's event parser within fixed bounds of size and look-ahead; aliases are refused (they are how a
+// small file becomes a huge one). Never YAML::Load or LoadAll, which do not end on some texts. Values only, no thread affinity.
 #pragma once
 
 #include "base/result.h"
+#include "policy/document.h"
 
-#include <cstddef>
-#include <cstdint>
-#include <string>
 #include <string_view>
 #include <vector>
 
 namespace warren::policy {
 
-class Document;
+// The parser reads ahead to the end of a [...] or {...} before it reports any of it, at up to 300 bytes of memory for each byte.
+constexpr size_t kMaxYamlLookAhead = size_t{1} << 20;
+constexpr size_t kMaxYamlDocuments = 500'000;
+// Objects that nobody reads stand beside those that are read: the schema inside a CustomResourceDefinition nests this deep.
+constexpr size_t kMaxObjectDepth = 128;
 
-// One node of a document, borrowed: the document outlives it and does not move. A default Node stands for "absent".
-class Node {
-  public:
-    enum class Kind : uint8_t { Null, Scalar, Sequence, Map };
-
-    Node() = default;
-    explicit operator bool() const { return document_ != nullptr; }
-    [[nodiscard]] Kind kind() const;
-    [[nodiscard]] bool is(Kind k) const { return document_ != nullptr && kind() == k; }
-    [[nodiscard]] std::string_view text() const;  // of a scalar
-    [[nodiscard]] std::string_view tag() const;   // "!Exact"; empty for an untagged node
-    [[nodiscard]] bool quoted() const;            // a scalar written in quotes or as a block
-    [[nodiscard]] bool empty() const { return !first(); }
-    // Children: elements of a sequence; of a map key, value, key, value.
-    [[nodiscard]] Node first() const;  // absent when there is none
-    [[nodiscard]] Node next() const;   // absent after the last
-
-    // "mesh.yaml:12: workloads[0].protocol: WHY"
-    [[nodiscard]] base::Error refuse(std::string_view why) const;
-
-    class Iterator;
-    [[nodiscard]] Iterator begin() const;
-    [[nodiscard]] Iterator end() const;
-
-  private:
-    friend class Document;
-    Node(const Document* document, uint32_t index) : document_(document), index_(index) {}
-    const Document* document_ = nullptr;
-    uint32_t index_ = 0;
-};
-
-class Node::Iterator {
-  public:
-    explicit Iterator(Node at) : at_(at) {}
-    Node operator*() const { return at_; }
-    Iterator& operator++() {
-        at_ = at_.next();
-        return *this;
-    }
-    bool operator!=(const Iterator& o) const { return static_cast<bool>(at_) != static_cast<bool>(o.at_); }
-
-  private:
-    Node at_;
-};
-
-inline Node::Iterator Node::begin() const { return Iterator(first()); }
-inline Node::Iterator Node::end() const { return Iterator(Node()); }
-
-class Document {
-  public:
-    static constexpr size_t kMaxBytes = size_t{64} << 20;
-    static constexpr size_t kMaxNodes = 4'000'000;  // 100,000 workloads take 3,000,000
-    static constexpr size_t kMaxDepth = 32;         // the deepest field of a mesh file is at 9
-    // The parser reads ahead to the end of a [...] or {...} before it reports any of it, at up to 300 bytes of memory for each byte.
-    static constexpr size_t kMaxLookAhead = size_t{1} << 20;
-
-    // name: how errors call the text, usually a file name. Exactly one document.
-    static base::Result<Document> parse(std::string_view text, std::string_view name);
-    [[nodiscard]] Node root() const { return {this, 0}; }
-
-  private:
-    friend class Node;
-    struct Entry {
-        uint32_t text = 0, text_size = 0;
-        uint32_t line = 0;  // from 1
-        uint32_t end = 0;   // index behind the last descendant
-        uint32_t parent = 0;
-        uint16_t tag = 0;  // index into tags_
-        Node::Kind kind = Node::Kind::Null;
-        bool quoted = false;
-    };
-    class Builder;
-
-    [[nodiscard]] std::string path(uint32_t index) const;
-
-    std::string name_;
-    std::string text_;
-    std::vector<std::string> tags_{std::string()};
-    std::vector<Entry> entries_;
-};
+// name: how errors call the text, usually a file name. Exactly one document.
+base::Result<Document> document_from_yaml(std::string_view text, std::string_view name);
+// Documents between "---" lines, as Kubernetes' tools write them; those with nothing in them are left out.
+base::Result<std::vector<Document>> documents_from_yaml(std::string_view text, std::string_view name);
 
 }  // namespace warren::policy

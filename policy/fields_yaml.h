@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "base/ip.h"
 #include "base/result.h"
-#include "policy/document_yaml.h"
+#include "policy/document.h"
 #include "policy/text.h"
 
 #include <initializer_list>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/mesh_yaml.h"
 
+#include "policy/document_yaml.h"
 #include "policy/parts_yaml.h"
 
 #include <algorithm>
@@ -99,7 +100,7 @@ class MeshFile {
 }  // namespace
 
 Result<Batch> mesh_from_yaml(std::string_view text, std::string_view name, TextPool& pool) {
-    const Document document = TRY(Document::parse(text, name));
+    const Document document = TRY(document_from_yaml(text, name));
     return MeshFile(pool).read(document.root());
 }
 
