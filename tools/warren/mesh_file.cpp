@@ -10,7 +10,7 @@
 
 namespace warren::tools {
 
-base::Result<std::shared_ptr<const policy::Snapshot>> load_mesh_file(const std::string& path) {
+base::Result<std::string> read_text_file(const std::string& path) {
     std::string text;
     if (path == "-") {
         text.assign(std::istreambuf_iterator<char>(std::cin), {});
@@ -20,8 +20,12 @@ base::Result<std::shared_ptr<const policy::Snapshot>> load_mesh_file(const std::
         text.assign(std::istreambuf_iterator<char>(in), {});
         if (in.bad()) return base::os_error("read", path);
     }
+    return text;
+}
+
+base::Result<std::shared_ptr<const policy::Snapshot>> load_mesh_file(const std::string& path) {
     policy::Mesh mesh;
-    return mesh.apply(TRY(policy::mesh_from_yaml(text, path, mesh.pool())));
+    return mesh.apply(TRY(policy::mesh_from_yaml(TRY(read_text_file(path)), path, mesh.pool())));
 }
 
 base::Result<policy::WorkloadRef> find_workload(const policy::Snapshot& mesh, const std::string& named) {

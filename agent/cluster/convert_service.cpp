@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/cluster/convert_service.h"
+
+#include "agent/cluster/app_protocol.h"
+#include "agent/cluster/keys.h"
+#include "agent/cluster/proto_address.h"
+
+#include <strings.h>
+
+#include <algorithm>
+#include <set>
+
+namespace warren::cluster {
+
+namespace {
+
+using istio::workload::LoadBalancing;
+using istio::workload::Service;
+
+enum class Distribution : uint8_t { Any, Zone, Node };
+
+bool equals_ignoring_case(std::string_view a, std::string_view b) {
+    return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
+}
+
+// An annotation that is there ends the search, whatever it says.
+Distribution annotated_distribution(const ObjectMeta& object, const Waypoints::NamespaceMap& namespaces) {
+    std::string_view text = label(object.annotations, keys::kTrafficDistribution);
+    if (!has_label(object.annotations, keys::kTrafficDistribution)) {
+        const auto ns = namespaces.find(object.ns);
+        if (ns != namespaces.end()) text = label(ns->second->meta.annotations, keys::kTrafficDistribution);
+    }
+    if (equals_ignoring_case(text, "PreferSameZone") || equals_ignoring_case(text, "PreferClose")) return Distribution::Zone;
+    return equals_ignoring_case(text, "PreferSameNode") ? Distribution::Node : Distribution::Any;
+}
+
+void prefer(Distribution distribution, Service& to) {
+    if (distribution == Distribution::Any) return;
+    LoadBalancing& lb = *to.mutable_load_balancing();
+    lb.set_mode(LoadBalancing::FAILOVER);
+    for (const auto scope : {LoadBalancing::NETWORK, LoadBalancing::REGION, LoadBalancing::ZONE}) lb.add_routing_preference(scope);
+    if (distribution == Distribution::Node)
+        for (const auto scope : {LoadBalancing::SUBZONE, LoadBalancing::NODE}) lb.add_routing_preference(scope);
+}
+
+void balance(const KubeService& service, const ServiceContext& context, Service& to) {
+    if (service.internal_local) {
+        to.mutable_load_balancing()->set_mode(LoadBalancing::STRICT);
+        to.mutable_load_balancing()->add_routing_preference(LoadBalancing::NODE);
+    } else if (service.traffic_distribution == "PreferSameZone" || service.traffic_distribution == "PreferClose") {
+        prefer(Distribution::Zone, to);
+    } else if (service.traffic_distribution == "PreferSameNode") {
+        prefer(Distribution::Node, to);
+    } else {
+        prefer(annotated_distribution(service.meta, context.namespaces), to);
+    }
+    if (service.publish_not_ready) to.mutable_load_balancing()->set_health_policy(LoadBalancing::ALLOW_ALL);
+}
+
+void bind(const Waypoints::ServiceBinding& binding, Service& to) {
+    if (binding.primary == nullptr) return;
+    *to.mutable_waypoint() = binding.primary->address;
+    to.set_ingress_use_waypoint(binding.ingress);
+    if (binding.canary == nullptr) return;
+    auto* primary = to.add_weighted_waypoints();
+    *primary->mutable_destination() = binding.primary->address;
+    primary->set_weight(100 - binding.canary_percent);
+    auto* canary = to.add_weighted_waypoints();
+    *canary->mutable_destination() = binding.canary->address;
+    canary->set_weight(binding.canary_percent);
+}
+
+istio::workload::IPFamilies families(const KubeService& service) {
+    if (service.ip_families.size() == 2) return istio::workload::DUAL;
+    if (service.ip_families.size() != 1) return istio::workload::AUTOMATIC;
+    return service.ip_families.front() == "IPv4" ? istio::workload::IPV4_ONLY : istio::workload::IPV6_ONLY;
+}
+
+bool is_wildcard(std::string_view host) { return host.starts_with('*'); }
+
+void add_entry_addresses(const ServiceEntry& entry, const std::string& host, const std::string& network, Service& to) {
+    for (const EntryAddress& address : entry.addresses) {
+        auto* added = to.add_addresses();
+        set_address(*added, network, address.ip);
+        if (address.length) added->set_length(*address.length);
+    }
+    const bool allocates = entry.addresses.empty() && entry.resolution != Resolution::None &&
+                           label(entry.meta.labels, keys::kAllocateAddress) != "false" &&
+                           (!is_wildcard(host) || entry.resolution == Resolution::DynamicDns);
+    if (!allocates) return;
+    for (const auto& [of, ip] : entry.allocated)
+        if (of == host) set_address(*to.add_addresses(), network, ip);
+}
+
+}  // namespace
+
+const ServiceInfo::PortNames* ServiceInfo::names_of(uint32_t service_port) const {
+    const auto found = std::find_if(ports.rbegin(), ports.rend(), [&](const PortNames& p) { return p.service_port == service_port; });
+    return found == ports.rend() ? nullptr : &*found;
+}
+
+std::string service_hostname(std::string_view name, std::string_view ns, const Settings& settings) {
+    return std::string(name).append(1, '.').append(ns).append(".svc.").append(settings.cluster_domain);
+}
+
+ServiceInfo convert_service(const KubeService& service, const ServiceContext& context) {
+    ServiceInfo out;
+    out.from_service = true;
+    out.meta = &service.meta;
+    out.selector = service.selector;
+    Service& sent = out.sent;
+    sent.set_name(service.meta.name);
+    sent.set_namespace_(service.meta.ns);
+    sent.set_hostname(service_hostname(service.meta.name, service.meta.ns, context.settings));
+    sent.set_canonical(true);
+    sent.set_ip_families(families(service));
+    for (const base::IpAddr& ip : service.cluster_ips) set_address(*sent.add_addresses(), context.network, ip);
+    for (const ServicePort& port : service.ports) {
+        auto* added = sent.add_ports();
+        added->set_service_port(port.port);
+        added->set_target_port(port.target);
+        added->set_app_protocol(app_protocol(port));
+        out.ports.push_back({port.port, port.name, port.target_name, true});
+    }
+    balance(service, context, sent);
+    bind(context.waypoints.of_service(service.meta, "Service", false, context.problems), sent);
+    return out;
+}
+
+std::vector<ServiceInfo> convert_service_entry(const ServiceEntry& entry, const ServiceContext& context) {
+    std::vector<ServiceInfo> out;
+    if (context.settings.service_entries == Settings::Visibility::None) return out;
+    const bool own_namespace_only = context.settings.service_entries == Settings::Visibility::Namespace;
+    const auto binding = context.waypoints.of_service(entry.meta, "ServiceEntry", own_namespace_only, context.problems);
+    std::set<std::string_view> hosts;
+    for (const std::string& host : entry.hosts) {
+        if (!hosts.insert(host).second) continue;
+        ServiceInfo info;
+        info.meta = &entry.meta;
+        info.selector = entry.workload_selector;
+        Service& sent = info.sent;
+        sent.set_name(entry.meta.name);
+        sent.set_namespace_(entry.meta.ns);
+        sent.set_hostname(host);
+        if (own_namespace_only) sent.set_visibility(Service::NAMESPACE);
+        for (const std::string& name : entry.subject_alt_names) sent.add_subject_alt_names(name);
+        add_entry_addresses(entry, host, context.network, sent);
+        for (const EntryPort& port : entry.ports) {
+            auto* added = sent.add_ports();
+            added->set_service_port(port.number);
+            added->set_target_port(port.target != 0 ? port.target : port.number);
+            added->set_app_protocol(app_protocol_of_word(port.protocol));
+            info.ports.push_back({port.number, port.name, "", port.target != 0});
+        }
+        if (entry.resolution == Resolution::None) {
+            sent.mutable_load_balancing()->set_mode(LoadBalancing::PASSTHROUGH);
+            sent.mutable_load_balancing()->set_health_policy(LoadBalancing::ALLOW_ALL);
+        } else {
+            prefer(annotated_distribution(entry.meta, context.namespaces), sent);
+        }
+        bind(binding, sent);
+        out.push_back(std::move(info));
+    }
+    return out;
+}
+
+void settle_hostnames(std::vector<ServiceInfo>& services) {
+    // Kubernetes services first, then the oldest.
+    std::stable_sort(services.begin(), services.end(), [](const ServiceInfo& a, const ServiceInfo& b) {
+        if (a.from_service != b.from_service) return a.from_service;
+        return older(*a.meta, *b.meta);
+    });
+    std::set<std::string> taken;
+    std::vector<ServiceInfo> kept;
+    std::set<std::string> hosts;
+    for (ServiceInfo& service : services) {
+        if (!taken.insert(service.key()).second) continue;
+        const bool visible = service.sent.visibility() == Service::PUBLIC;
+        const bool first = visible && hosts.insert(service.sent.hostname()).second;
+        service.sent.set_canonical(service.from_service || first);
+        kept.push_back(std::move(service));
+    }
+    services = std::move(kept);
+}
+
+}  // namespace warren::cluster

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// AuthorizationPolicy and PeerAuthentication as read (Kubernetes contract 3.3 to 3.6). Plain values.
+//
+// A list remembers that a value of it did not parse: whether such a value may be left out depends on the action of the policy, which the
+// conversion decides. HTTP fields are kept by name only: a node proxy cannot judge them.
+#pragma once
+
+#include "agent/cluster/object_meta.h"
+#include "base/ip.h"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace warren::cluster {
+
+// One list of a matcher, such as source.ipBlocks.
+template <class T>
+struct Values {
+    std::vector<T> good;
+    bool given = false;  // the list had values, good or bad
+    bool bad = false;    // some did not parse
+    std::string where;   // "FILE:LINE: FIELD" when given
+};
+
+// The prefix as written, host bits included.
+struct IpBlock {
+    base::IpAddr ip;
+    unsigned length = 0;
+};
+
+struct AccountName {
+    std::string ns, name;
+};
+
+// A positive list and its negation.
+template <class T>
+struct Both {
+    Values<T> is, is_not;
+};
+
+struct MatchSpec {
+    Both<std::string> principals, namespaces;
+    Both<AccountName> service_accounts;
+    Both<IpBlock> source_ips, destination_ips;
+    Both<uint16_t> ports;
+    std::vector<std::string> http;  // the names of fields that only a waypoint can judge
+};
+
+struct RuleSpec {
+    std::vector<MatchSpec> from, to, when;
+};
+
+enum class AuthorizationAction : uint8_t { Allow, Deny, Audit, Custom };
+
+struct AuthorizationPolicy {
+    ObjectMeta meta;
+    std::optional<LabelMap> selector;  // matchLabels
+    bool has_target = false;           // targetRef or targetRefs: for a waypoint
+    AuthorizationAction action = AuthorizationAction::Allow;
+    std::vector<RuleSpec> rules;
+};
+
+enum class MtlsMode : uint8_t { Unset, Disable, Permissive, Strict };
+
+struct PeerAuthentication {
+    ObjectMeta meta;
+    std::optional<LabelMap> selector;
+    MtlsMode mode = MtlsMode::Unset;
+    std::map<uint16_t, MtlsMode> ports;
+};
+
+}  // namespace warren::cluster
