@@ -26,8 +26,8 @@ struct Settings {
     std::string root_namespace = "istio-system";    // policies here are the mesh's
     std::string system_namespace = "istio-system";  // its network label names the local network
     std::string revision = "default";               // objects labelled with another istio.io/rev are not ours
-    std::optional<std::string> network;             // instead of the label
-    std::vector<LabelSelector> discovery;           // namespaces that count; none: all
+    std::optional<std::string> network = {};        // instead of the label
+    std::vector<LabelSelector> discovery = {};      // namespaces that count; none: all
     enum class Visibility : uint8_t { Public, Namespace, None } service_entries = Visibility::Public;
     bool dry_run_policies = false;  // send policies marked istio.io/dry-run, to be evaluated and not enforced
 };

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// Waypoints (Kubernetes contract 2.9) as far as no recorded conversion shows it.
+#include "tests/agent/cluster/conversion_fixture.h"
+
+using namespace warren::cluster;
+using Json = nlohmann::json;
+
+namespace {
+
+struct Case {
+    std::string service_labels = {}, service_annotations = {}, pod_labels = "app: web";
+    std::string namespace_labels = {}, namespace_annotations = {};
+
+    [[nodiscard]] std::string yaml() const {
+        return object_yaml("v1", "Namespace", "name: ns1, labels: {" + namespace_labels + "}, annotations: {" + namespace_annotations + "}",
+                           "") +
+               object_yaml("v1", "Service",
+                           "name: s, namespace: ns1, labels: {" + service_labels + "}, annotations: {" + service_annotations + "}",
+                           "spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}") +
+               pod_yaml("ns1", "web-1", "labels: {" + pod_labels + "}");
+    }
+};
+
+std::string gateway(const std::string& name, const std::string& ip, const std::string& ns = "ns1", const std::string& labels = "",
+                    const std::string& routes = "") {
+    return object_yaml("gateway.networking.k8s.io/v1", "Gateway", "name: " + name + ", namespace: " + ns + ", labels: {" + labels + "}",
+                       "spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE" + routes +
+                           "}]}\nstatus: {addresses: [{value: " + ip + "}]}");
+}
+
+// The address of the waypoint a Service is sent with, "-" for none.
+std::string of_service(const Case& c, const std::string& gateways) {
+    const Json s = clean(c.yaml() + gateways).service("ns1/s.ns1.svc.cluster.local");
+    return s.contains("waypoint") ? s["waypoint"]["address"]["address"].get<std::string>() : "-";
+}
+std::string of_pod(const Case& c, const std::string& gateways) {
+    const Json p = clean(c.yaml() + gateways).pod("ns1/web-1");
+    return p.contains("waypoint") ? p["waypoint"]["address"]["address"].get<std::string>() : "-";
+}
+
+const std::string kUse = "istio.io/use-waypoint: wp";
+const std::string kWp = gateway("wp", "10.1.1.1");
+
+}  // namespace
+
+TEST_CASE("conversion: who is bound to a waypoint") {
+    CHECK(of_service({}, kWp) == "-");
+    CHECK(of_service({.service_labels = kUse}, kWp) == "10.1.1.1");
+    CHECK(of_service({.namespace_labels = kUse}, kWp) == "10.1.1.1");
+    CHECK(of_service({.service_labels = "istio.io/use-waypoint: none", .namespace_labels = kUse}, kWp) == "-");
+    CHECK(of_service({.service_labels = "istio.io/use-waypoint: gone", .namespace_labels = kUse}, kWp) == "-");
+    CHECK(of_service({.service_labels = kUse + ", gateway.istio.io/managed: istio.io-mesh-controller"}, kWp) == "-");
+    CHECK(of_service({.service_labels = kUse + ", gateway.istio.io/managed: istio.io-eastwest-controller"}, kWp) == "-");
+    const std::string unready =
+        object_yaml("gateway.networking.k8s.io/v1", "Gateway", "name: wp, namespace: ns1", "spec: {gatewayClassName: x}");
+    CHECK(of_service({.service_labels = kUse}, unready) == "-");
+}
+
+TEST_CASE("conversion: a waypoint serves services, workloads or both") {
+    const auto serving = [](const std::string& what) { return gateway("wp", "10.1.1.1", "ns1", "istio.io/waypoint-for: " + what); };
+    const Case own{.service_labels = kUse, .pod_labels = kUse};
+    CHECK(of_service(own, serving("service")) == "10.1.1.1");
+    CHECK(of_pod(own, serving("service")) == "-");
+    CHECK(of_pod(own, kWp) == "-");  // service is the default
+    CHECK(of_service(own, serving("workload")) == "-");
+    CHECK(of_pod(own, serving("workload")) == "10.1.1.1");
+    CHECK(of_service(own, serving("all")) == "10.1.1.1");
+    CHECK(of_pod(own, serving("all")) == "10.1.1.1");
+    CHECK(of_service(own, serving("none")) == "-");
+    CHECK(of_pod({.namespace_labels = kUse}, serving("all")) == "10.1.1.1");
+    const std::string by_class =
+        object_yaml("gateway.networking.k8s.io/v1", "GatewayClass", "name: istio-waypoint, labels: {istio.io/waypoint-for: all}", "");
+    CHECK(of_pod(own, kWp + by_class) == "10.1.1.1");
+    CHECK(of_pod(own, serving("service") + by_class) == "-");  // the Gateway beats its class
+}
+
+TEST_CASE("conversion: a waypoint decides which namespaces may attach") {
+    const Case away{.service_labels = kUse + ", istio.io/use-waypoint-namespace: infra", .namespace_labels = "team: a"};
+    const auto routes = [](const std::string& text) {
+        return gateway("wp", "10.1.1.1", "infra", "", ", allowedRoutes: {namespaces: {" + text + "}}");
+    };
+    CHECK(of_service(away, gateway("wp", "10.1.1.1", "infra")) == "-");
+    CHECK(of_service(away, routes("from: Same")) == "-");
+    CHECK(of_service(away, routes("from: All")) == "10.1.1.1");
+    CHECK(of_service(away, routes("from: Selector, selector: {matchLabels: {team: a}}")) == "10.1.1.1");
+    CHECK(of_service(away, routes("from: Selector, selector: {matchLabels: {team: b}}")) == "-");
+    CHECK(of_service(away, routes("from: Selector, selector: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, "
+                                  "values: [ns1]}]}")) == "10.1.1.1");
+    CHECK(of_service(away, routes("from: None")) == "-");
+}
+
+TEST_CASE("conversion: what a waypoint is reached by") {
+    const std::string named = object_yaml("gateway.networking.k8s.io/v1", "Gateway", "name: wp, namespace: ns1",
+                                          "spec: {gatewayClassName: x}\nstatus: {addresses: [{type: IPAddress, value: 10.1.1.1}, "
+                                          "{type: Hostname, value: wp.ns1.svc.cluster.local}]}");
+    const Json s = clean(Case{.service_labels = kUse}.yaml() + named).service("ns1/s.ns1.svc.cluster.local");
+    CHECK(s["waypoint"] == Json::parse(R"({"hboneMtlsPort":15008,"hostname":{"namespace":"ns1","hostname":"wp.ns1.svc.cluster.local"}})"));
+}
+
+TEST_CASE("conversion: gateways into the mesh pass a waypoint when told to") {
+    const auto ingress = [](const Case& c) {
+        return clean(c.yaml() + kWp).service("ns1/s.ns1.svc.cluster.local").value("ingressUseWaypoint", false);
+    };
+    CHECK(ingress({.service_labels = kUse + ", istio.io/ingress-use-waypoint: 'T'"}));
+    CHECK_FALSE(ingress({.service_labels = kUse + ", istio.io/ingress-use-waypoint: 'yes'"}));
+    CHECK(ingress({.service_labels = kUse, .namespace_labels = "istio.io/ingress-use-waypoint: 'true'"}));
+    CHECK_FALSE(ingress({.service_labels = kUse + ", istio.io/ingress-use-waypoint: 'false'",
+                         .namespace_labels = "istio.io/ingress-use-waypoint: 'true'"}));
+    CHECK_FALSE(ingress({.service_labels = "istio.io/ingress-use-waypoint: 'true'"}));  // bound to none
+}
+
+TEST_CASE("conversion: a share of connections for a canary waypoint") {
+    const std::string gateways = kWp + gateway("next", "10.1.1.2");
+    const std::string canary = "istio.io/use-waypoint-canary: next", weight = "istio.io/use-waypoint-canary-weight: ";
+    const auto shares = [&](const Case& c) {
+        std::string out;
+        const Json s = clean(c.yaml() + gateways).service("ns1/s.ns1.svc.cluster.local");
+        for (const auto& w : s.value("weightedWaypoints", Json::array()))
+            out += w["destination"]["address"]["address"].get<std::string>() + '=' + std::to_string(w.value("weight", 0)) + ' ';
+        return out;
+    };
+    CHECK(shares({.service_labels = kUse + ", " + canary, .service_annotations = weight + "'30'"}) == "10.1.1.1=70 10.1.1.2=30 ");
+    CHECK(shares({.service_labels = kUse + ", " + canary}) == "10.1.1.1=100 10.1.1.2=0 ");
+    CHECK(shares({.service_labels = kUse + ", " + canary, .service_annotations = weight + "'101'"}).empty());
+    CHECK(shares({.service_labels = kUse + ", " + canary, .service_annotations = weight + "x"}).empty());
+    CHECK(shares({.service_labels = kUse + ", istio.io/use-waypoint-canary: wp"}).empty());
+    CHECK(shares({.service_labels = kUse + ", istio.io/use-waypoint-canary: gone"}).empty());
+    CHECK(shares({.service_labels = kUse, .namespace_labels = canary}).empty());  // its own primary: the namespace's canary is not for it
+    CHECK(shares({.namespace_labels = kUse + ", " + canary, .namespace_annotations = weight + "'5'"}) == "10.1.1.1=95 10.1.1.2=5 ");
+    CHECK(shares({.service_labels = canary, .service_annotations = weight + "'9'", .namespace_labels = kUse}) == "10.1.1.1=91 10.1.1.2=9 ");
+}
+
+TEST_CASE("conversion: pods of a gateway") {
+    const auto pod = [](const std::string& binding) {
+        const std::string gw = object_yaml("gateway.networking.k8s.io/v1", "Gateway",
+                                           "name: wp, namespace: ns1, labels: {istio.io/waypoint-for: all}, annotations: {" + binding + "}",
+                                           "spec: {gatewayClassName: x}\nstatus: {addresses: [{value: 10.1.1.1}]}");
+        return clean(Case{.pod_labels = "gateway.networking.k8s.io/gateway-name: wp", .namespace_labels = kUse}.yaml() + gw)
+            .pod("ns1/web-1");
+    };
+    CHECK_FALSE(pod("a: b").contains("waypoint"));  // a waypoint has none itself
+    CHECK_FALSE(pod("a: b").contains("applicationTunnel"));
+    CHECK(pod("ambient.istio.io/waypoint-inbound-binding: PROXY/15088")["applicationTunnel"] ==
+          Json::parse(R"({"protocol":"PROXY","port":15088})"));
+    CHECK(pod("ambient.istio.io/waypoint-inbound-binding: PROXY")["applicationTunnel"] == Json::parse(R"({"protocol":"PROXY"})"));
+    CHECK(pod("ambient.istio.io/waypoint-inbound-binding: NONE")["applicationTunnel"] == Json::object());
+    CHECK_FALSE(pod("ambient.istio.io/waypoint-inbound-binding: OTHER/1").contains("applicationTunnel"));
+}
+
+TEST_CASE("conversion: an entry seen by its namespace alone has no waypoint elsewhere") {
+    const std::string entry =
+        object_yaml("networking.istio.io/v1", "ServiceEntry",
+                    "name: se, namespace: ns1, labels: {istio.io/use-waypoint: wp, istio.io/use-waypoint-namespace: infra}",
+                    "spec: {hosts: [h.example], resolution: DNS}");
+    const std::string infra = gateway("wp", "10.1.1.1", "infra", "", ", allowedRoutes: {namespaces: {from: All}}");
+    CHECK(clean(entry + infra).service("ns1/h.example").contains("waypoint"));
+    Settings settings;
+    settings.service_entries = Settings::Visibility::Namespace;
+    CHECK_FALSE(clean(entry + infra, settings).service("ns1/h.example").contains("waypoint"));
+}
+
+TEST_CASE("conversion: a waypoint that cannot be used is a warning") {
+    const Converted c = clean(Case{.service_labels = "istio.io/use-waypoint: gone"}.yaml());
+    REQUIRE(c.problems.warnings().size() == 1);
+    CHECK(c.problems.warnings()[0] == "t.yaml:7: Service ns1/s: waypoint ns1/gone is not ready; traffic goes direct");
+}
