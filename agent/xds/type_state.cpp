@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/xds/type_state.h"
+
+#include "proto/xds.pb.h"
+
+#include <unordered_set>
+
+namespace warren::xds {
+
+void TypeState::begin(envoy::service::discovery::v3::DeltaDiscoveryRequest& request, bool omit_versions) {
+    answered_ = false;
+    omitted_ = omit_versions && !on_demand_;
+    request.set_type_url(type_url_);
+    if (on_demand_) {
+        // Together: subscribed to nothing (contract 3.1).
+        request.add_resource_names_subscribe("*");
+        request.add_resource_names_unsubscribe("*");
+    }
+    if (omitted_) return;
+    auto& listed = *request.mutable_initial_resource_versions();
+    for (const auto& [name, version] : versions_) listed[name] = version;
+}
+
+std::vector<std::string> TypeState::vanished(const Response& response) const {
+    std::vector<std::string> gone;
+    if (answered_ || on_demand_ || (rejected_.empty() && !omitted_)) return gone;
+    std::unordered_set<std::string_view> there;
+    for (const Resource& resource : response.resources) there.insert(resource.name);
+    for (const Rejection& refused : response.refused) there.insert(refused.name);
+    for (const std::string& name : rejected_)
+        if (!there.contains(name)) gone.push_back(name);
+    if (omitted_)
+        for (const auto& [name, version] : versions_)
+            if (!there.contains(name)) gone.push_back(name);
+    return gone;
+}
+
+void TypeState::commit(const Update& update, const std::vector<Rejection>& rejections) {
+    answered_ = true;
+    std::unordered_set<std::string_view> refused;
+    for (const Rejection& rejection : rejections) refused.insert(rejection.name);
+    for (const Rejection& rejection : update.refused) refused.insert(rejection.name);
+    for (const Resource& resource : update.resources) {
+        if (refused.contains(resource.name)) continue;
+        versions_.insert_or_assign(std::string(resource.name), std::string(resource.version));
+        if (const auto at = rejected_.find(resource.name); at != rejected_.end()) rejected_.erase(at);
+    }
+    if (!on_demand_)
+        for (const std::string_view name : refused)
+            if (!name.empty() && !versions_.contains(name)) rejected_.emplace(name);
+    for (const std::string_view name : update.removed) {
+        if (const auto at = versions_.find(name); at != versions_.end()) versions_.erase(at);
+        if (const auto at = rejected_.find(name); at != rejected_.end()) rejected_.erase(at);
+    }
+}
+
+}  // namespace warren::xds
