@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests and certificates that no honest peer sends, to a pod's port 15008 (data-plane contract 4.4, 4.5, 6.1, 6.3)."""
+import apps
+from ca import Authority
+from hbone import Hbone, Refused, context
+from mesh import Mesh, principal
+from waiting import eventually
+from world import MeshCase
+
+IDENTITY = "spiffe://cluster.local/ns/default/sa/hand-made"
+BAGGAGE = ("baggage", "k8s.cluster.name=Kubernetes,k8s.namespace.name=default,k8s.deployment.name=hand-made")
+
+
+class Peer(MeshCase):
+    def prepare(self):
+        w = self.world
+        self.server = w.pods.server
+        self.app = w.server(self.server, 7000)
+        w.mesh.service("web", 1, [self.server], {"80": 7000})
+
+    def dial(self, identity=IDENTITY, authority=None, ip=None):
+        made = authority or self.world.ca
+        certificate = made.issue(identity, f"peer-{len(list(made.folder.iterdir()))}") if identity else None
+        return self.world.keep(Hbone(self.world.pods.plain, ip or self.server.v4, context(self.world.ca, certificate)))
+
+
+class Requests(Peer):
+    def test_an_honest_request_is_answered_with_200_and_carries_bytes(self):
+        for ip in (self.server.v4, self.server.v6):
+            peer = self.dial(ip=ip)
+            status, stream = peer.request(f"[{ip}]:7000" if ":" in ip else f"{ip}:7000", more=[BAGGAGE])
+            self.assertEqual(status, 200)
+            self.assertEqual(peer.ask(stream, b"ping"), b"ping")
+        self.assertEqual([ip for ip, _ in self.app.peers], [self.world.pods.plain.v4, self.world.pods.plain.v6])
+
+    def test_a_service_hostname_as_authority_reaches_the_pods_own_port(self):
+        self.assertEqual(self.dial().request("web.default.svc.cluster.local:80")[0], 200)
+
+    def test_hbone_ip_mismatch(self):
+        """Another pod's address, a stranger's, a service of others: the tunnel is no open relay."""
+        w, peer = self.world, self.dial()
+        for authority in (f"{w.pods.client.v4}:7000", f"{w.pods.other.v4}:7000", f"[{self.server.v6}]:7000", "8.8.8.8:53", "127.0.0.1:7000"):
+            self.assertEqual(peer.request(authority)[0], 400, authority)
+        self.assertEqual(self.app.peers, [])
+        self.assertEqual(w.n2.metric("istio_tcp_connections_opened_total"), 0)
+
+    def test_an_authority_that_does_not_parse_gives_400(self):
+        peer = self.dial()
+        for authority in (self.server.v4, "web.default.svc.cluster.local", ":7000", f"{self.server.v4}:x"):
+            self.assertIn(peer.request(authority)[0], (400, "reset"), authority)
+
+    def test_other_methods_give_400(self):
+        peer = self.dial()
+        for method in ("GET", "POST", "OPTIONS"):
+            self.assertEqual(peer.request(f"{self.server.v4}:7000", method)[0], 400, method)
+
+    def test_the_tunnels_own_ports_give_503(self):
+        peer = self.dial()
+        for port in (15001, 15006, 15008):
+            self.assertEqual(peer.request(f"{self.server.v4}:{port}")[0], 503, port)
+
+    def test_an_unknown_hostname_or_service_port_gives_503(self):
+        peer = self.dial()
+        for authority in ("nobody.default.svc.cluster.local:80", "web.default.svc.cluster.local:81"):
+            self.assertEqual(peer.request(authority)[0], 503, authority)
+
+    def test_a_port_on_which_nobody_listens_gives_503(self):
+        self.assertEqual(self.dial().request(f"{self.server.v4}:7999")[0], 503)
+
+    def test_a_denied_identity_gets_401_and_the_tunnel_lives_on(self):
+        w = self.world
+        w.mesh.policy("only-client", "Allow", [[[{"principals": [principal(w.pods.client)]}]]], pods=[self.server])
+        w.change()
+        peer = self.dial()
+        eventually(lambda: peer.request(f"{self.server.v4}:7000")[0] == 401, "401")
+        self.assertEqual(peer.request(f"{self.server.v4}:7000")[0], 401)
+        friend = self.dial(identity=w.pods.client.identity)
+        self.assertEqual(friend.request(f"{self.server.v4}:7000")[0], 200)
+
+    def test_headers_that_lie_change_no_verdict(self):
+        """The policy sees the certificate and the socket, not what the headers tell."""
+        w = self.world
+        w.mesh.policy("only-client", "Allow", [[[{"principals": [principal(w.pods.client)], "sourceIps": [w.pods.client.v4 + "/32"]}]]],
+                      pods=[self.server])
+        w.change()
+        peer = self.dial()
+        lies = [("forwarded", f'for="{w.pods.client.v4}:1"'), ("x-forwarded-for", w.pods.client.v4), ("x-forwarded-network", "elsewhere"),
+                ("baggage", "k8s.namespace.name=default,k8s.deployment.name=client"), ("traceparent", "-" * 55)]
+        eventually(lambda: peer.request(f"{self.server.v4}:7000", more=lies)[0] == 401, "401")
+
+
+class Certificates(Peer):
+    def refused(self, **how):
+        with self.assertRaises(Refused):
+            self.dial(**how)
+        lines = eventually(lambda: self.world.n2.access("connection failed", direction="inbound"), "the refusal in the log")
+        self.assertIn("error", lines[0])
+        self.assertEqual(self.app.peers, [])
+
+    def test_trust_domain_mismatch_rejected(self):
+        self.refused(identity="spiffe://elsewhere.example/ns/default/sa/client")
+
+    def test_a_peer_without_a_certificate_is_rejected(self):
+        self.refused(identity=None)
+
+    def test_a_certificate_of_another_authority_is_rejected(self):
+        self.refused(authority=Authority(self.world.folder / "other-ca"))
+
+    def test_a_certificate_without_a_mesh_identity_is_rejected(self):
+        self.refused(identity="https://example.com/")
+
+
+class WrongServer(MeshCase):
+    def prepare(self):
+        """Node 1's records say that the pod has another account than it has."""
+        w = self.world
+        w.server(w.pods.server, 7000)
+        believed = Mesh(w.folder / "believed.yaml")
+        for pod in w.enrolled:
+            believed.pod(pod)
+        believed.workloads["server"]["serviceAccount"] = "somebody-else"
+        believed.write()
+        w.overrides["n1"] = {"LOCAL_XDS_PATH": believed.path}
+
+    def test_a_server_with_another_identity_than_its_record_gets_nothing(self):
+        w = self.world
+        self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "reset")
+        self.assertIn("error", w.n1.wait_access(direction="outbound")[0])
+        self.assertEqual(w.n2.metric("istio_tcp_connections_opened_total"), 0)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tunnel's process: readiness, drain, deadlines, pods that leave, a node agent that goes away, dedicated mode."""
+import time
+
+import apps
+from tunnel import ADMIN, READINESS, Tunnel, listens
+from waiting import eventually
+from world import MeshCase
+from zds import ZdsServer
+
+
+class Drain(MeshCase):
+    settings = {"env": {"CONNECTION_TERMINATION_DEADLINE": "20s"}}
+
+    def prepare(self):
+        self.world.server(self.world.pods.server, 7000)
+
+    def check_drain(self, tunnel, pod, ask_to_end):
+        """An open connection goes on, a new one is refused, the process ends as soon as the last one has."""
+        w = self.world
+        connection = w.connect(w.pods.client, w.pods.server.v4, 7000)
+        apps.ask(connection)
+        ask_to_end()
+        eventually(lambda: not listens(pod, 15001), "closed listeners")
+        apps.ask(connection)
+        self.assertIn(apps.call(w.pods.client, w.pods.server.v4, 7000), ("refused", "reset"))
+        apps.ask(connection)
+        self.assertTrue(tunnel.running())
+        connection.close()
+        self.assertLess(tunnel.wait_exit(), 5)
+
+    def test_sigterm_at_the_clients_node_lets_open_connections_finish(self):
+        self.check_drain(self.world.n1, self.world.pods.client, self.world.n1.terminate)
+
+    def test_sigterm_at_the_servers_node_lets_open_connections_finish(self):
+        self.check_drain(self.world.n2, self.world.pods.server, self.world.n2.terminate)
+
+    def test_quitquitquit_drains_as_sigterm_does(self):
+        w = self.world
+        self.check_drain(w.n1, w.pods.client, lambda: self.assertEqual(w.n1.http("/quitquitquit", ADMIN, "POST")[0], 200))
+
+    def test_an_idle_tunnel_ends_at_once(self):
+        w = self.world
+        self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "answered")
+        w.n1.terminate()
+        w.n2.terminate()
+        self.assertLess(w.n1.wait_exit(), 2)
+        self.assertLess(w.n2.wait_exit(), 2)
+
+
+class Deadline(MeshCase):
+    settings = {"env": {"CONNECTION_TERMINATION_DEADLINE": "1s"}}
+
+    def test_the_deadline_cuts_what_has_not_finished(self):
+        w = self.world
+        w.server(w.pods.server, 7000)
+        connection = w.connect(w.pods.client, w.pods.server.v4, 7000)
+        apps.ask(connection)
+        w.n1.terminate()
+        took = w.n1.wait_exit(5)
+        self.assertTrue(0.7 < took < 3, took)
+        self.assertIn(apps.end_of(connection), ("reset", "closed"))
+        self.assertIn("drain", w.n1.access(direction="outbound")[0]["error"])
+
+
+class Pods(MeshCase):
+    def test_a_pod_that_is_deleted_is_cut_at_once(self):
+        """Both as a client and as a server; other pods of the node go on."""
+        w = self.world
+        w.server(w.pods.server, 7000)
+        w.server(w.pods.client, 7000)
+        outgoing = w.connect(w.pods.client, w.pods.server.v4, 7000)
+        incoming = w.connect(w.pods.other, w.pods.client.v4, 7000)
+        plain = w.connect(w.pods.plain, w.pods.client.v4, 7000)
+        beside = w.connect(w.pods.near, w.pods.server.v4, 7000)
+        for connection in (outgoing, incoming, plain, beside):
+            apps.ask(connection)
+        begin = time.monotonic()
+        self.assertEqual(w.agents["n1"].delete(w.pods.client), "")
+        for connection in (outgoing, incoming, plain):
+            self.assertIn(apps.end_of(connection), ("reset", "closed"))
+        self.assertLess(time.monotonic() - begin, 1)
+        apps.ask(beside)
+        self.assertFalse(listens(w.pods.client, 15008))
+        self.assertEqual(w.n1.metric("workload_manager_active_proxy_count"), 1)
+        for line in w.n1.wait_access(3):
+            self.assertIn("error", line)
+
+    def test_a_client_whose_server_node_dies_sees_a_reset(self):
+        w = self.world
+        w.server(w.pods.server, 7000)
+        connection = w.connect(w.pods.client, w.pods.server.v4, 7000)
+        apps.ask(connection)
+        w.n2.kill()
+        self.assertEqual(apps.end_of(connection), "reset")
+        w.n1.wait_access(direction="outbound")
+
+    def test_a_tunnel_that_starts_again_serves_as_before(self):
+        w = self.world
+        w.server(w.pods.server, 7000)
+        self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "answered")
+        w.n2.terminate()
+        w.n2.wait_exit()
+        self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "reset")
+        w.n2.start().wait_ready()
+        self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "answered")
+
+
+class Readiness(MeshCase):
+    def test_readiness_follows_the_node_agent_and_traffic_does_not(self):
+        w = self.world
+        w.server(w.pods.server, 7000)
+        w.agents["n1"].close()
+        eventually(lambda: not w.n1.ready(), "not ready")
+        status, text = w.n1.http("/healthz/ready", READINESS)
+        self.assertEqual((status, text), (500, "not ready, pending: workload proxy manager\n"))
+        self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "answered")
+        w.agents["n1"] = ZdsServer(w.agents["n1"].path, w.agents["n1"].pods)
+        w.n1.wait_ready()
+        self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "answered")
+        self.assertEqual(w.n1.metric("workload_manager_proxies_started_total"), 2)
+
+
+class Dedicated(MeshCase):
+    """client has a tunnel of its own, in its namespace, and no node agent."""
+
+    def prepare(self):
+        w = self.world
+        w.enrolled.remove(w.pods.client)
+        w.server(w.pods.server, 7000)
+        w.server(w.pods.client, 7001)
+
+    def test_a_dedicated_tunnel_serves_one_pod_both_ways(self):
+        w = self.world
+        env = {**w.tunnel_env("n1"), "PROXY_MODE": "dedicated", "PROXY_WORKLOAD_INFO": "default/client/client", "PACKET_MARK": "1337"}
+        tunnel = w.tunnels["client"] = Tunnel(w.pods.client, w.folder / "dedicated", env).start().wait_ready()
+        for server, source in ((w.pods.server, w.pods.client), (w.pods.client, w.pods.other)):
+            port = 7000 if server is w.pods.server else 7001
+            for ip in (server.v4, server.v6):
+                self.assertEqual(apps.call(source, ip, port), "answered", ip)
+        self.assertEqual(len(tunnel.wait_access(2, direction="outbound", src_identity=w.pods.client.identity)), 2)
+        self.assertEqual(len(tunnel.wait_access(2, direction="inbound", src_identity=w.pods.other.identity)), 2)
+
+
+class LateRecord(MeshCase):
+    def prepare(self):
+        self.record = self.world.mesh.workloads.pop("client")
+
+    def test_a_connection_waits_for_the_record_of_its_own_pod(self):
+        """The pod may be faster than the control plane (contract 5.2 step 2)."""
+        w = self.world
+        w.server(w.pods.server, 7000)
+        connection = w.connect(w.pods.client, w.pods.server.v4, 7000)
+        connection.sendall(b"ping")
+        w.mesh.workloads["client"] = self.record
+        w.change()
+        self.assertEqual(apps.read_exactly(connection, 4), b"ping")

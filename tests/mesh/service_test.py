@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections to service addresses: spread over endpoints, retried where an endpoint fails, refused where none is left."""
+import apps
+from waiting import eventually
+from world import MeshCase
+
+PODS = (("client", 1, "client"), ("one", 1, "server"), ("two", 2, "server"), ("plain", 1, None))
+VIP4, VIP6 = "10.77.99.1", "fd77:99::1"
+
+
+class Services(MeshCase):
+    settings = {"pods": PODS}
+
+    def prepare(self):
+        w = self.world
+        w.mesh.service("web", 1, [w.pods.one, w.pods.two], {"80": 7000, "81": 7001})
+
+    def greeting(self, ip, port=80):
+        with apps.connect(self.world.pods.client, ip, port) as connection:
+            return apps.read_line(connection)
+
+    def test_fifty_connections_reach_both_endpoints(self):
+        w = self.world
+        servers = {name: w.server(getattr(w.pods, name), 7000, apps.named(name)) for name in ("one", "two")}
+        for vip, source in ((VIP4, w.pods.client.v4), (VIP6, w.pods.client.v6)):
+            with self.subTest(vip=vip):
+                self.assertEqual({self.greeting(vip) for _ in range(50)}, {"one", "two"})
+                for server in servers.values():
+                    self.assertEqual(server.peers[-1][0], source)
+                    self.assertEqual(server.locals[-1], (server.pod.address(6 if ":" in vip else 4), 7000))
+        lines = w.n1.wait_access(100, direction="outbound", dst_service="web.default.svc.cluster.local")
+        self.assertEqual({line["dst.workload"] for line in lines}, {"one", "two"})
+        self.assertEqual(w.n1.metric("istio_tcp_connections_opened_total", reporter="source", destination_service_name="web"), 100)
+
+    def test_the_client_sees_the_service_address_as_its_peer(self):
+        w = self.world
+        w.server(w.pods.one, 7000)
+        w.server(w.pods.two, 7000)
+        for vip in (VIP4, VIP6):
+            with apps.connect(w.pods.client, vip, 80) as connection:
+                apps.ask(connection)
+                self.assertEqual(connection.getpeername()[:2], (vip, 80))
+
+    def test_an_endpoint_that_refuses_is_replaced_by_another(self):
+        """Only one listens; whoever is led to the other one first must not notice."""
+        w = self.world
+        w.server(w.pods.two, 7000, apps.named("two"))
+        self.assertEqual([self.greeting(VIP4) for _ in range(20)], ["two"] * 20)
+        eventually(lambda: len([line for line in w.n1.access(direction="outbound") if "error" not in line]) == 20, "20 good ends")
+        failed = [line for line in w.n1.access(direction="outbound") if "error" in line]
+        self.assertGreater(len(failed), 0)
+        self.assertEqual({line["dst.workload"] for line in failed}, {"one"})
+
+    def test_an_endpoint_without_a_tunnel_is_replaced_by_another(self):
+        """Its port 15008 refuses: the pod is in the mesh's records and its node does not serve it."""
+        w = self.world
+        w.server(w.pods.one, 7000, apps.named("one"))
+        w.server(w.pods.two, 7000, apps.named("two"))
+        self.assertEqual(w.agents["n2"].delete(w.pods.two), "")
+        self.assertEqual([self.greeting(VIP4) for _ in range(20)], ["one"] * 20)
+
+    def test_a_service_of_which_no_endpoint_answers_resets(self):
+        w = self.world
+        self.assertEqual(apps.call(w.pods.client, VIP4, 80), "reset")
+        lines = w.n1.wait_access(2, direction="outbound")
+        self.assertEqual({line["dst.workload"] for line in lines}, {"one", "two"})
+
+    def test_a_service_without_healthy_endpoints_resets_with_a_reason(self):
+        w = self.world
+        w.server(w.pods.one, 7000)
+        for name in ("one", "two"):
+            w.mesh.workloads[name]["status"] = "Unhealthy"
+        w.change()
+        eventually(lambda: apps.call(w.pods.client, VIP4, 80) == "reset", "reset")
+        line = eventually(lambda: w.n1.access("connection failed", direction="outbound"), "the refusal in the log")[0]
+        self.assertEqual((line["dst.addr"], line["error"]), (f"{VIP4}:80", "no_healthy_upstream"))
+        self.assertGreaterEqual(w.n1.metric("warren_early_denies_total", reason="no_healthy_upstream"), 1)
+
+    def test_a_port_the_service_does_not_list_resets(self):
+        w = self.world
+        w.server(w.pods.one, 9999)
+        self.assertEqual(apps.call(w.pods.client, VIP4, 9999), "reset")
+        eventually(lambda: w.n1.access("connection failed", direction="outbound", dst_addr=f"{VIP4}:9999"), "the refusal in the log")
+
+    def test_endpoints_outside_the_mesh_are_reached_as_they_are(self):
+        w = self.world
+        plain = w.mesh.pod(w.pods.plain, protocol="TCP")
+        w.mesh.service("outside", 2, [w.pods.plain], {"80": 7000})
+        self.assertEqual(plain["protocol"], "TCP")
+        server = w.server(w.pods.plain, 7000, apps.named("plain"))
+        w.change()
+        eventually(lambda: self.greeting("10.77.99.2") == "plain", "the greeting")
+        self.assertEqual(server.peers[-1][0], w.pods.client.v4)
+        line = w.n1.wait_access(direction="outbound", dst_workload="plain")[-1]
+        self.assertEqual(line["dst.addr"], f"{w.pods.plain.v4}:7000")
+        self.assertNotIn("src.identity", line)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One warren-ztunnel as a process in its node's namespace: started, waited for, asked by its ports, ended by SIGTERM with exit code 0."""
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import time
+
+from waiting import eventually
+
+BINARY = os.environ.get("WARREN_ZTUNNEL") or str(pathlib.Path(__file__).resolve().parents[2] / "build/dev/bin/warren-ztunnel")
+READY_S, EXIT_S = 15.0, 10.0
+ADMIN, METRICS, READINESS = 15000, 15020, 15021
+
+_SAMPLE = re.compile(r'^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$')
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+class Tunnel:
+    def __init__(self, netns, folder, env):
+        """netns: the node, or a pod for a dedicated tunnel. env: on top of what every lab tunnel has."""
+        self.netns = netns
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.log_path = self.folder / "log"
+        # Nothing of the test's own environment: a setting of the caller's shell must not change a verdict.
+        self.env = {"PATH": os.environ["PATH"], "PROXY_MODE": "shared", "XDS_ADDRESS": "", "CA_ADDRESS": "", "LOG_FORMAT": "json",
+                    "CONNECTION_TERMINATION_DEADLINE": "2s", "WARREN_DUMPABLE": "true", **env}
+        for name in ("ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"):
+            if name in os.environ:
+                self.env[name] = os.environ[name]
+        self.process = None
+
+    def start(self, *arguments):
+        if not os.access(BINARY, os.X_OK):
+            raise AssertionError(f"{BINARY} is missing; build target warren-ztunnel or name it by WARREN_ZTUNNEL")
+        self.process = self.netns.start(BINARY, *arguments, env=self.env, log=self.log_path)
+        return self
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    # -- its ports
+
+    def http(self, path, port, method="GET"):
+        """(status, text)."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.sock = self.netns.socket()
+        connection.sock.settimeout(5)
+        connection.sock.connect(("127.0.0.1", port))
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def ready(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"warren-ztunnel ended with {self.process.returncode}:\n{self.log_tail()}")
+        try:
+            return self.http("/healthz/ready", READINESS)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def wait_ready(self):
+        eventually(self.ready, lambda: "readiness\n" + self.log_tail(), READY_S)
+        return self
+
+    def config_dump(self):
+        return json.loads(self.http("/config_dump", ADMIN)[1])
+
+    def metrics(self):
+        """[(name, {label: value}, number)]."""
+        out = []
+        for line in self.http("/metrics", METRICS)[1].splitlines():
+            sample = _SAMPLE.match(line)
+            if sample:
+                out.append((sample[1], dict(_LABEL.findall(sample[2] or "")), float(sample[3])))
+        return out
+
+    def metric(self, name, **labels):
+        """The sum of the samples with these labels."""
+        return sum(value for one, has, value in self.metrics() if one == name and labels.items() <= has.items())
+
+    # -- its log
+
+    def lines(self):
+        out = []
+        for line in self.log_path.read_text(errors="replace").splitlines():
+            try:
+                out.append(json.loads(line))
+            except ValueError:
+                out.append({"message": line})
+        return out
+
+    def access(self, message="connection complete", **match):
+        """Access log lines; src_addr stands for the key src.addr."""
+        match = {key.replace("_", ".", 1) if key.startswith(("src_", "dst_")) else key: value for key, value in match.items()}
+        return [line for line in self.lines()
+                if line.get("scope") == "access" and line.get("message") == message and all(line.get(k) == v for k, v in match.items())]
+
+    def wait_access(self, count=1, deadline=5.0, **match):
+        """At least so many of them, once they are there."""
+        def enough():
+            found = self.access(**match)
+            return found if len(found) >= count else None
+        return eventually(enough, lambda: f"{count} access line(s) {match}\n{self.log_tail()}", deadline)
+
+    def log_tail(self, count=40):
+        if not self.log_path.exists():
+            return ""
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-count:])
+
+    # -- the kernel's view
+
+    def resident_bytes(self):
+        pages = int(pathlib.Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    # -- its end
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait_exit(self, deadline=EXIT_S):
+        """Ends by itself within the deadline, with 0; the seconds that took."""
+        begin = time.monotonic()
+        eventually(lambda: self.process.poll() is not None, lambda: f"exit of warren-ztunnel\n{self.log_tail()}", deadline)
+        if self.process.returncode != 0:
+            raise AssertionError(f"warren-ztunnel ended with {self.process.returncode}\n{self.log_tail()}")
+        return time.monotonic() - begin
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self):
+        """Without any goodbye."""
+        self.process.kill()
+        self.process.wait()
+
+
+def tunnel_sockets(netns, port=15008):
+    """How many established TCP connections to a peer's port the namespace has."""
+    out = netns.run("ss", "-Htn", "state", "established", f"( dport = :{port} )")
+    return len(out.splitlines())
+
+
+def listens(netns, port, family=socket.AF_INET):
+    """Somebody accepts on the namespace's loopback port."""
+    probe = netns.socket(family)
+    try:
+        return probe.connect_ex(("127.0.0.1" if family == socket.AF_INET else "::1", port)) == 0
+    finally:
+        probe.close()

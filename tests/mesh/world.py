@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a test of the mesh stands on: lab, authority, mesh file, and a node agent and a tunnel on each node; and the test case around it."""
+import contextlib
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import types
+import unittest
+
+import apps
+from ca import Authority
+from lab import Lab
+from mesh import Mesh
+from rules import redirect
+from tunnel import Tunnel
+from waiting import eventually
+from zds import ZdsServer
+
+# client and near share node 1; server and other are on node 2; plain, on node 1, is in no mesh.
+PODS = (("client", 1, "client"), ("near", 1, "server"), ("server", 2, "server"), ("other", 2, "other"), ("plain", 1, None))
+
+
+class World:
+    def __init__(self, pods=PODS, authority="ec", env=None, dns=False):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wrt-"))
+        self.closers, self.applications = contextlib.ExitStack(), contextlib.ExitStack()
+        self.env, self.overrides = env or {}, {}  # settings of all tunnels; of one node's
+        self.lab = Lab(pods)
+        self.closers.callback(self.lab.close)
+        self.ca = Authority(self.folder / "ca", authority)
+        self.mesh = Mesh(self.folder / "mesh.yaml")
+        self.pods = types.SimpleNamespace(**self.lab.pods)
+        self.enrolled = [pod for pod in self.lab.pods.values() if not pod.plain]
+        self.tunnels = {}
+        self.agents = {}
+        for pod in self.enrolled:
+            self.mesh.pod(pod)
+            redirect(pod, dns)
+
+    def start(self):
+        """Writes the mesh as it stands and starts everything."""
+        self.mesh.write()
+        for name, node in self.lab.nodes.items():
+            self.agents[name] = ZdsServer(str(self.folder / f"{name}.zds"), [pod for pod in self.enrolled if pod.node is node])
+            self.tunnels[name] = Tunnel(node, self.folder / name, self.tunnel_env(name)).start()
+        for tunnel in self.tunnels.values():
+            tunnel.wait_ready()
+        return self
+
+    def tunnel_env(self, node):
+        return {"NODE_NAME": node, "INPOD_UDS": str(self.folder / f"{node}.zds"), "LOCAL_XDS_PATH": self.mesh.path,
+                "WARREN_LOCAL_CA": str(self.ca.folder), **self.env, **self.overrides.get(node, {})}
+
+    @property
+    def n1(self):
+        return self.tunnels["n1"]
+
+    @property
+    def n2(self):
+        return self.tunnels["n2"]
+
+    def change(self):
+        """Writes the mesh as it stands now; back when every tunnel has it."""
+        marker = self.mesh.write()
+        for tunnel in self.tunnels.values():
+            eventually(lambda t=tunnel: any(w["name"] == marker for w in t.config_dump()["workloads"]),
+                       lambda t=tunnel: f"{marker} in the dump\n{t.log_tail()}")
+
+    def server(self, pod, port, handler=None):
+        server = apps.Server(pod, port, handler)
+        self.applications.callback(server.close)
+        return server
+
+    def keep(self, closeable):
+        """Closed with the world, before the tunnels are told to end."""
+        self.applications.callback(closeable.close)
+        return closeable
+
+    def connect(self, pod, ip, port, deadline=apps.IO_S):
+        return self.keep(apps.connect(pod, ip, port, deadline))
+
+    def close(self):
+        """Every tunnel still running must end with exit code 0."""
+        problems = []
+        self.applications.close()
+        running = [t for t in self.tunnels.values() if t.running()]
+        for tunnel in running:
+            tunnel.terminate()
+        for tunnel in self.tunnels.values():
+            try:
+                if tunnel in running:
+                    tunnel.wait_exit()
+                elif tunnel.process.returncode not in (0, -9):
+                    problems.append(f"ended with {tunnel.process.returncode}\n{tunnel.log_tail()}")
+            except AssertionError as error:
+                problems.append(str(error))
+        for agent in self.agents.values():
+            agent.close()
+        self.closers.close()
+        if not os.environ.get("WARREN_KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if problems:
+            raise AssertionError("\n".join(problems))
+
+    def print_logs(self):
+        for name, tunnel in self.tunnels.items():
+            print(f"-- {name}, {tunnel.log_path}\n{tunnel.log_tail()}", file=sys.stderr)
+
+
+class MeshCase(unittest.TestCase):
+    """Each test gets a world of its own; prepare() may change it before it starts. settings: World's arguments."""
+
+    settings = {}
+    maxDiff = None
+
+    def setUp(self):
+        self.world = World(**self.settings)
+        self.addCleanup(self.world.close)
+        self.addCleanup(self._logs_on_failure)
+        self.prepare()
+        self.world.start()
+
+    def prepare(self):
+        pass
+
+    def _logs_on_failure(self):
+        result = self._outcome.result
+        # A failed sub-test stands there as an object of its own.
+        if any(getattr(test, "test_case", test) is self for test, _ in result.failures + result.errors):
+            self.world.print_logs()
