@@ -151,11 +151,13 @@ def call(pod, ip, port, text=b"ping", deadline=IO_S):
     try:
         with connect(pod, ip, port, deadline) as connection:
             connection.sendall(text)
-            first = connection.recv(len(text))
-            if not first:
-                return "closed"
-            first += read_exactly(connection, len(text) - len(first))
-            return "answered" if first == text else f"garbled {first!r}"
+            answer = b""
+            while len(answer) < len(text):
+                more = connection.recv(len(text) - len(answer))
+                if not more:
+                    return f"garbled {answer!r}" if answer else "closed"
+                answer += more
+            return "answered" if answer == text else f"garbled {answer!r}"
     except ConnectionRefusedError:
         return "refused"
     except (ConnectionResetError, BrokenPipeError):

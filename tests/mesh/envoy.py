@@ -23,7 +23,8 @@ class Envoy:
         values |= {"certificate": certificate, "key": key, "ca": world.ca.certificate, "log": self.access_path}
         config = self.folder / "config.yaml"
         config.write_text(string.Template((HERE / "peers" / f"{template}.yaml").read_text()).substitute(values))
-        self.process = pod.start(str(BINARY), "-c", str(config), "--disable-hot-restart", "--concurrency", "1", "-l", "warning", log=self.log,
+        self.process = pod.start(str(BINARY), "-c", str(config), "--disable-hot-restart", "--concurrency", "1", "-l", "warning",
+                                 "--file-flush-interval-msec", "100", log=self.log,
                                  env={"PATH": os.environ["PATH"], "HOME": str(self.folder)})
         eventually(self._live, lambda: "Envoy\n" + self.log.read_text(), 20)
 

@@ -77,6 +77,19 @@ class Server(MeshCase):
         out = w.n1.wait_access(2, direction="outbound", dst_identity=self.IDENTITY)
         self.assertFalse([line for line in out if "error" in line], out)
 
+    def test_a_pod_with_a_waypoint_of_its_own_is_reached_through_it(self):
+        """The CONNECT names the pod, TCP goes to the waypoint; here that dials the pod in plaintext."""
+        w, plain, server = self.world, self.world.pods.plain, self.world.pods.server
+        app = w.server(server, 7000)
+        peer = Envoy(w, plain, "hbone_server", self.IDENTITY)
+        w.mesh.workloads["server"]["waypoint"] = {"destination": f"/{plain.v4}", "hboneMtlsPort": 15008}
+        w.change()
+        eventually(lambda: apps.call(w.pods.client, server.v4, 7000) == "answered" and app.peers[-1][0] == plain.v4, "a call through the waypoint")
+        lines = eventually(peer.access, "Envoy's access log", 10)
+        self.assertIn(f"CONNECT {server.v4}:7000 200 peer={w.pods.client.identity} ", lines[-1])
+        out = w.n1.wait_access(direction="outbound", dst_identity=self.IDENTITY)[-1]
+        self.assertEqual((out["dst.addr"], out["dst.hbone_addr"]), (f"{plain.v4}:15008", f"{server.v4}:7000"))
+
     def test_a_reset_and_half_closes_pass_envoy(self):
         w, plain = self.world, self.world.pods.plain
         w.server(plain, 7001, apps.count_then_answer)

@@ -6,7 +6,8 @@ import struct
 import apps
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
-END_STREAM, END_HEADERS, ACK = 1, 4, 1
+END_HEADERS, ACK = 4, 1
+HEADER_TABLE_SIZE = 1
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # RFC 7541 appendix A: the statuses that have an index of their own, and the name's first index.
 STATUS_INDEX = {8: 200, 9: 204, 10: 206, 11: 304, 12: 400, 13: 404, 14: 500}
@@ -70,7 +71,8 @@ class Hbone:
         raw = apps.connect(pod, ip, port)
         try:
             self.socket = tls.wrap_socket(raw)
-            self.socket.sendall(PREFACE + self._frame(SETTINGS, 0, 0, b""))
+            # Table size 0: every answer spells its status out.
+            self.socket.sendall(PREFACE + self._frame(SETTINGS, 0, 0, struct.pack(">HI", HEADER_TABLE_SIZE, 0)))
             while self._read_frame()[0] != SETTINGS:
                 pass
             self.socket.sendall(self._frame(SETTINGS, ACK, 0, b""))

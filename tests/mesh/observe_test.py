@@ -18,6 +18,7 @@ class Agreement(MeshCase):
         for port in (7000, 7001):
             w.server(w.pods.server, port)
         w.server(w.pods.plain, 7000)
+        w.server(w.pods.near, 7002)
         w.mesh.policy("7001-for-other", "Deny", [[[{"notPrincipals": [principal(w.pods.other)]}], [{"destinationPorts": [7001]}]]],
                       pods=[w.pods.server])
         w.mesh.service("web", 1, [w.pods.server, w.pods.near], {"80": 7000})
@@ -29,7 +30,7 @@ class Agreement(MeshCase):
             text = b"x" * (1 + 1000 * i)
             for pod, ip, port in ((w.pods.client, w.pods.server.v4, 7000), (w.pods.plain, w.pods.server.v6, 7000), (w.pods.client, w.pods.plain.v4, 7000),
                                   (w.pods.client, w.pods.server.v4, 7001), (w.pods.other, w.pods.server.v6, 7001), (w.pods.client, w.pods.server.v4, 7999),
-                                  (w.pods.client, "10.77.99.1", 80)):
+                                  (w.pods.client, "10.77.99.1", 80), (w.pods.other, w.pods.near.v4, 7002)):
                 apps.call(pod, ip, port, text)
 
     def test_the_sum_of_the_log_is_what_the_counters_say(self):

@@ -98,7 +98,8 @@ class HalfClosed(MeshCase):
                 base = [tunnel.descriptors() for tunnel in (w.n1, w.n2)]
         for tunnel, reporter, before in ((w.n1, "source", base[0]), (w.n2, "destination", base[1])):
             eventually(lambda t=tunnel, r=reporter: t.metric("istio_tcp_connections_closed_total", reporter=r) == count, "all closed", 10)
-            eventually(lambda t=tunnel, b=before: t.descriptors() <= b + 8, f"{before} descriptors")
+            # Some tunnels of a hundred streams each stay for later connections.
+            eventually(lambda t=tunnel, b=before: t.descriptors() <= b + 20, lambda t=tunnel, b=before: f"{b} descriptors, now {t.descriptors()}")
 
 
 class Bulk(MeshCase):
@@ -132,6 +133,19 @@ class Bulk(MeshCase):
     def test_64_mib_both_ways_at_once_in_plaintext(self):
         self.check_both_ways(self.world.pods.plain)
 
+    def test_an_idle_reader_in_plaintext_holds_little_memory(self):
+        w = self.world
+        w.server(w.pods.server, 7000, apps.hold)
+        before = w.n2.resident_bytes()
+        stalled = [w.connect(w.pods.plain, w.pods.server.v4, 7000) for _ in range(8)]
+        for connection in stalled:
+            apps.send_until_stalled(connection, 0.2)
+        self.assertLess(w.n2.resident_bytes() - before, 48 * MIB)
+
+
+class OneTunnel(MeshCase):
+    settings = {"env": {"ZTUNNEL_WORKER_THREADS": "1"}}  # each worker has its own
+
     def test_a_slow_reader_stalls_only_its_own_stream_and_holds_little_memory(self):
         """Trap 11. The sender gets back pressure; a second stream of the same tunnel goes on; what waits is bounded."""
         w = self.world
@@ -148,15 +162,6 @@ class Bulk(MeshCase):
         self.assertEqual(tunnel_sockets(w.pods.client), 1)
         for tunnel, was in zip((w.n1, w.n2), before):
             self.assertLess(tunnel.resident_bytes() - was, 48 * MIB, tunnel.folder.name)
-
-    def test_an_idle_reader_in_plaintext_holds_little_memory(self):
-        w = self.world
-        w.server(w.pods.server, 7000, apps.hold)
-        before = w.n2.resident_bytes()
-        stalled = [w.connect(w.pods.plain, w.pods.server.v4, 7000) for _ in range(8)]
-        for connection in stalled:
-            apps.send_until_stalled(connection, 0.2)
-        self.assertLess(w.n2.resident_bytes() - before, 48 * MIB)
 
 
 class ManyStreams(MeshCase):
@@ -183,11 +188,22 @@ class ManyStreams(MeshCase):
                 connection.close()
         self.assertLessEqual(tunnel_sockets(w.pods.client), 8)
 
+    def test_thousands_of_short_connections_leave_no_tunnel_behind(self):
+        w = self.world
+        w.server(w.pods.server, 7000)
+
+        def run():
+            return [apps.call(w.pods.client, w.pods.server.v4, 7000) for _ in range(500)].count("answered")
+
+        self.assertEqual(sum(worker.take() for worker in [apps.Thread(run) for _ in range(4)]), 2000)
+        self.assertLessEqual(tunnel_sockets(w.pods.client), 4)
+        self.assertEqual(w.n2.metric("istio_tcp_connections_opened_total", reporter="destination"), 2000)
+
     def test_a_hundred_waiters_for_a_tunnel_that_cannot_be_made_are_all_answered(self):
         """The first dials, it is refused, nobody is forgotten (trap 43)."""
         w = self.world
         self.assertEqual(w.agents["n2"].delete(w.pods.server), "")
-        connections = [w.connect(w.pods.client, w.pods.server.v4, 7000) for _ in range(100)]
-        self.assertEqual({apps.end_of(connection) for connection in connections}, {"reset"})
+        calls = [apps.Thread(apps.call, w.pods.client, w.pods.server.v4, 7000) for _ in range(100)]
+        self.assertEqual({call.take() for call in calls}, {"reset"})
         lines = w.n1.wait_access(100, direction="outbound")
         self.assertFalse([line for line in lines if "error" not in line])
