@@ -51,13 +51,13 @@ void ProxyConfig::merge(ProxyConfig over) {
 }
 
 base::Result<ProxyConfig> parse_proxy_config(std::string_view text, std::string_view name) {
-    const policy::Document document = TRY(policy::Document::parse(text, name));
+    const policy::Document document = TRY(policy::document_from_yaml(text, name));
     if (document.root().is(Node::Kind::Null)) return ProxyConfig{};
     return read_block(document.root());
 }
 
 base::Result<ProxyConfig> parse_mesh_config(std::string_view text, std::string_view name) {
-    const policy::Document document = TRY(policy::Document::parse(text, name));
+    const policy::Document document = TRY(policy::document_from_yaml(text, name));
     if (document.root().is(Node::Kind::Null)) return ProxyConfig{};
     for (const auto& [key, value] : TRY(policy::read_entries(document.root())))
         if (key.text() == "defaultConfig" && !value.is(Node::Kind::Null)) return read_block(value);
