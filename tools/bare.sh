@@ -15,6 +15,7 @@ unmount_all() {
 
 if [ "${1:-}" = --remove ]; then
     unmount_all "$(realpath "$2")"
+    umount -l "$2" 2>/dev/null || true
     rm -rf --one-file-system "$2"
     exit 0
 fi
@@ -35,6 +36,8 @@ cp /etc/apt/sources.list.d/debian.sources "$root/etc/apt/sources.list.d/"
 for file in /etc/apt/apt.conf.d/*; do
     if grep -qi -e proxy -e certificate -e verify "$file"; then cp "$file" "$root/etc/apt/apt.conf.d/"; fi
 done
+# The root is a mount of its own, as a machine's is: ip netns exec changes the propagation of /.
+mountpoint -q "$root" || mount --bind "$root" "$root"
 mountpoint -q "$root/proc" || {
     mount -t proc proc "$root/proc"
     mount --rbind /sys "$root/sys"

@@ -87,7 +87,7 @@ void InboundPlaintext::on_relay_end(const RelayEnd& end) {
     loop_.disarm(wait_);
     if (record_) {
         on_progress();
-        record_->close(flag_, end.clean ? std::string_view() : end.error, deciding_.get());
+        record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error, deciding_.get());
     }
     PodConnection::leave();
     pod_.worker().traffic.socket_closed(Direction::Inbound);

@@ -25,7 +25,10 @@ class InboundPlaintext final : public TcpRelay, public PodConnection {
     void on_relay_end(const RelayEnd& end) override;
     void on_progress() override;
     void on_mesh_change() override;
-    void cut(const std::string& why) override { TcpRelay::cut(why); }
+    void cut(const std::string& why) override {
+        drained_ = true;
+        TcpRelay::cut(why);
+    }
     void on_wait_over();
     void refuse(std::string_view reason_code, std::string_view error);
 
@@ -36,6 +39,7 @@ class InboundPlaintext final : public TcpRelay, public PodConnection {
     base::Timer wait_;
     ResponseFlag flag_ = ResponseFlag::Connect;
     policy::PolicyRef deciding_;
+    bool drained_ = false;
     bool judged_ = false;
 };
 

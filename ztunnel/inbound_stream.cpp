@@ -196,7 +196,7 @@ void InboundStream::on_mesh_change() {
 void InboundStream::on_relay_end(const RelayEnd& end) {
     loop_.disarm(dial_timer_);
     report_bytes();
-    record_->close(flag_, end.clean ? std::string_view() : end.error, deciding_.get());
+    record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error, deciding_.get());
     PodConnection::leave();
     pod_.left();
     loop_.bury(std::unique_ptr<base::Buried>(this));

@@ -81,7 +81,7 @@ void InboundTunnel::on_trust_change() {
     auto context = pod_.worker().certs.current(pod_.local()->identity());
     if (!context) return;
     auto fine = context->recheck(tunnel_->peer().chain_der, tunnel_->established_at());
-    if (!fine) tunnel_->abort(std::move(fine).error().with("peer certificate"));
+    if (!fine) tunnel_->abort_revoked(std::move(fine).error().with("peer certificate"));
 }
 
 void InboundTunnel::cut(const std::string& why) {

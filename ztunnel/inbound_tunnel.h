@@ -76,7 +76,10 @@ class InboundStream final : public StreamRelay, public PodConnection {
     void on_progress() override;
     void report_bytes();
     void on_mesh_change() override;
-    void cut(const std::string& why) override { StreamRelay::cut(why); }
+    void cut(const std::string& why) override {
+        drained_ = true;
+        StreamRelay::cut(why);
+    }
 
     PodProxy& pod_;
     policy::Inbound inbound_;
@@ -86,6 +89,7 @@ class InboundStream final : public StreamRelay, public PodConnection {
     base::Timer dial_timer_;
     ResponseFlag flag_ = ResponseFlag::Connect;
     policy::PolicyRef deciding_;
+    bool drained_ = false;
     uint64_t reported_sent_ = 0, reported_received_ = 0;
     bool accepted_ = false;
 };

@@ -293,7 +293,7 @@ void OutboundStream::report_bytes() {
 void OutboundStream::on_relay_end(const RelayEnd& end) {
     over_ = true;
     report_bytes();
-    record_->close(end.clean ? ResponseFlag::None : (answered_ ? ResponseFlag::None : flag_), end.clean ? std::string_view() : end.error);
+    record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error);
     withdraw();
     PodConnection::leave();
     pod_.worker().traffic.socket_closed(Direction::Outbound);
@@ -344,7 +344,7 @@ void OutboundTcp::on_progress() {
 
 void OutboundTcp::on_relay_end(const RelayEnd& end) {
     on_progress();
-    record_->close(flag_, end.clean ? std::string_view() : end.error);
+    record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error);
     PodConnection::leave();
     pod_.worker().traffic.socket_closed(Direction::Outbound);
     pod_.left();

@@ -46,7 +46,10 @@ class OutboundStream final : public StreamRelay, public PodConnection, public Tu
     void on_response(const H2Response& response) override;
     void on_relay_end(const RelayEnd& end) override;
     void on_mesh_change() override {}  // outbound connections are not re-judged here: the destination's side does
-    void cut(const std::string& why) override { StreamRelay::cut(why); }
+    void cut(const std::string& why) override {
+        drained_ = true;
+        StreamRelay::cut(why);
+    }
     void on_progress() override { report_bytes(); }
     void on_closed(const H2Reset* reset) override;
 
@@ -67,6 +70,7 @@ class OutboundStream final : public StreamRelay, public PodConnection, public Tu
     std::unique_ptr<TrafficRecord> record_;
     uint64_t reported_sent_ = 0, reported_received_ = 0;
     ResponseFlag flag_ = ResponseFlag::Connect;
+    bool drained_ = false;
     bool answered_ = false;
     bool over_ = false;
 };
@@ -83,7 +87,10 @@ class OutboundTcp final : public TcpRelay, public PodConnection {
     void on_relay_end(const RelayEnd& end) override;
     void on_progress() override;
     void on_mesh_change() override {}
-    void cut(const std::string& why) override { TcpRelay::cut(why); }
+    void cut(const std::string& why) override {
+        drained_ = true;
+        TcpRelay::cut(why);
+    }
 
     PodProxy& pod_;
     base::SockAddr client_;
@@ -91,6 +98,7 @@ class OutboundTcp final : public TcpRelay, public PodConnection {
     std::unique_ptr<TrafficRecord> record_;
     uint64_t reported_up_ = 0, reported_down_ = 0;
     ResponseFlag flag_ = ResponseFlag::Connect;
+    bool drained_ = false;
 };
 
 }  // namespace warren::ztunnel

@@ -137,6 +137,8 @@ void PodProxy::on_mesh_change() {
 }
 
 void PodProxy::on_trust_change() {
+    if (local() != nullptr)
+        if (const auto context = worker_.certs.current(local()->identity())) pool_->on_trust_change(*context);
     base::LinkList<PodConnection> all;
     all.take(connections_);
     while (PodConnection* connection = all.pop_front()) {

@@ -134,6 +134,7 @@ void StreamRelay::on_end() {
 
 void StreamRelay::on_closed(const H2Reset* reset) {
     if (owed_ > 0 && tunnel_ != nullptr) tunnel_->h2().consume_connection(std::exchange(owed_, 0));
+    const bool revoked = tunnel_ != nullptr && tunnel_->revoked();
     tunnel_ = nullptr;
     if (ended_) return;
     if (!error_.empty()) return end({false, error_});
@@ -148,6 +149,7 @@ void StreamRelay::on_closed(const H2Reset* reset) {
         return end({true, {}});
     }
     reset_on_close(fd_.get());
+    if (revoked) return end({false, "the peer's certificate is revoked or not trusted any more", true});
     end({false, reset->local ? "tunnel closed" : "stream reset by the peer, code " + std::to_string(reset->code)});
 }
 

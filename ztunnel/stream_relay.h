@@ -29,7 +29,8 @@ struct BufferBudget {
 // How it ended.
 struct RelayEnd {
     bool clean = true;
-    std::string error;  // for people, when not clean
+    std::string error = {};  // for people, when not clean
+    bool revoked = false;    // the peer's certificate is not trusted any more
 };
 
 class StreamRelay : public base::IoHandler, public H2Stream, public Deliverable, public base::Buried {

@@ -23,6 +23,19 @@ enum class TunnelKind : uint8_t { Tcp, Hbone, DoubleHbone };
 enum class ResponseFlag : uint8_t { None, Deny, Connect, TlsFailure, H2HandshakeFailure, NetworkPolicy, IdentityError, CertRevoked };
 [[nodiscard]] std::string_view to_string(ResponseFlag flag) noexcept;  // "-", "DENY", ...
 
+// The flag of a connection that ended: what was found while it was set up, else CONNECT for any failure (contract 9.3). A drain is not one.
+struct EndOfConnection {
+    ResponseFlag found = ResponseFlag::None;
+    bool clean = true;
+    bool revoked = false;
+    bool drained = false;
+    [[nodiscard]] ResponseFlag flag() const {
+        if (revoked) return ResponseFlag::CertRevoked;
+        if (drained) return ResponseFlag::None;
+        return clean || found != ResponseFlag::None ? found : ResponseFlag::Connect;
+    }
+};
+
 // What is known of a connection when its context exists.
 struct TrafficFacts {
     Direction direction = Direction::Outbound;

@@ -231,6 +231,11 @@ void Tunnel::abort(base::Error why) {
     finish(&why);
 }
 
+void Tunnel::abort_revoked(base::Error why) {
+    revoked_ = true;
+    abort(std::move(why));
+}
+
 void Tunnel::forget_owner() { owner_ = &nobody(); }
 
 void Tunnel::finish(const base::Error* why) {

@@ -87,6 +87,9 @@ class Tunnel final : public base::IoHandler, public base::BatchHook, public base
     void drain();
     // Now: every stream is closed, the socket reset when `why` is given.
     void abort(base::Error why);
+    // The peer's certificate is not trusted any more (roots or revocation list changed): as abort, and its streams are told why.
+    void abort_revoked(base::Error why);
+    [[nodiscard]] bool revoked() const { return revoked_; }
     // Nobody is interested in the end any more.
     void forget_owner();
 
@@ -129,6 +132,7 @@ class Tunnel final : public base::IoHandler, public base::BatchHook, public base
     bool saw_hangup_ = false;  // data and FIN may share an event: read on until the end
     bool blocked_ = false;     // the socket is full
     bool pinged_ = false;
+    bool revoked_ = false;
     bool active_ = false;  // something was received since the last ping
 };
 

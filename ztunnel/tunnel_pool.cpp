@@ -164,7 +164,7 @@ void TunnelPool::on_trust_change(const TlsContext& context) {
             if (!fine) bad.emplace_back(pooled->tunnel_, std::move(fine).error());
         }
     }
-    for (auto& [tunnel, why] : bad) tunnel->abort(std::move(why).with("peer certificate"));
+    for (auto& [tunnel, why] : bad) tunnel->abort_revoked(std::move(why).with("peer certificate"));
 }
 
 size_t TunnelPool::tunnels() const {
