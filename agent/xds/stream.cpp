@@ -27,10 +27,6 @@ Stream::Stream(std::shared_ptr<grpc::Channel> channel, const Headers& headers) :
 
 Stream::~Stream() {
     context_.TryCancel();
-    {
-        const std::lock_guard lock(wake_mutex_);
-        alarm_.reset();
-    }
     queue_done_.Shutdown();
     void* done = nullptr;
     bool ok = false;
@@ -88,7 +84,7 @@ std::optional<Stream::Event> Stream::handle(Tag done, bool ok) {
             return std::nullopt;
         case kWake: {
             const std::lock_guard lock(wake_mutex_);
-            alarm_.reset();
+            waking_ = false;
             return Event::Woken;
         }
         case kFinish: break;
@@ -120,7 +116,7 @@ grpc::Status Stream::finish() {
         if (what == kWrite) writing_ = false;
         if (what == kWake) {
             const std::lock_guard lock(wake_mutex_);
-            alarm_.reset();
+            waking_ = false;
         }
     }
     return status;
@@ -128,9 +124,8 @@ grpc::Status Stream::finish() {
 
 void Stream::wake() {
     const std::lock_guard lock(wake_mutex_);
-    if (alarm_) return;
-    alarm_ = std::make_unique<grpc::Alarm>();
-    alarm_->Set(&queue_done_, gpr_now(GPR_CLOCK_MONOTONIC), tag(kWake));
+    if (std::exchange(waking_, true)) return;
+    alarm_.Set(&queue_done_, gpr_now(GPR_CLOCK_MONOTONIC), tag(kWake));
 }
 
 void Stream::cancel() { context_.TryCancel(); }

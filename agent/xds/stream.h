@@ -67,7 +67,9 @@ class Stream {
     grpc::ByteBuffer out_;  // being written
     bool reading_ = false, writing_ = false, broken_ = false;
     std::mutex wake_mutex_;
-    std::unique_ptr<grpc::Alarm> alarm_;  // set: a wake is on its way
+    bool waking_ = false;  // its tag is on its way
+    // Set anew for each wake, never destroyed while its tag is under way: gRPC 1.51 frees it under its own feet then.
+    grpc::Alarm alarm_;
 };
 
 }  // namespace warren::xds
