@@ -166,9 +166,10 @@ std::vector<ServiceInfo> convert_service_entry(const ServiceEntry& entry, const 
 
 void settle_hostnames(std::vector<ServiceInfo>& services) {
     // Kubernetes services first, then the oldest.
-    std::stable_sort(services.begin(), services.end(), [](const ServiceInfo& a, const ServiceInfo& b) {
+    std::sort(services.begin(), services.end(), [](const ServiceInfo& a, const ServiceInfo& b) {
         if (a.from_service != b.from_service) return a.from_service;
-        return older(*a.meta, *b.meta);
+        if (a.meta != b.meta) return older(*a.meta, *b.meta);
+        return a.sent.hostname() < b.sent.hostname();
     });
     std::set<std::string> taken;
     std::vector<ServiceInfo> kept;
