@@ -3,6 +3,7 @@
 
 #include "agent/cluster/convert_workload.h"
 #include "agent/cluster/keys.h"
+#include "base/bytes.h"
 
 #include <algorithm>
 #include <set>
@@ -73,7 +74,7 @@ Outputs convert(const Objects& all, const Settings& settings, Diagnostics& probl
     const auto add = [&](Workload workload, const std::string& where) {
         std::string uid = workload.uid();
         if (!out.workloads.emplace(uid, std::move(workload)).second)
-            problems.warning(where + ": " + uid + " is there twice; the first counts, give endpoints different addresses");
+            problems.warning(where + ": " + base::quoted(uid) + " is there twice; the first counts, give endpoints different addresses");
     };
     for (const Pod& pod : objects.pods)
         if (auto workload = convert_pod(pod, mesh)) add(std::move(*workload), pod.meta.where);
@@ -82,7 +83,7 @@ Outputs convert(const Objects& all, const Settings& settings, Diagnostics& probl
         for (Workload& workload : convert_endpoints(entry, mesh)) add(std::move(workload), entry.meta.where);
     for (const EndpointSlice& slice : objects.slices)
         for (Workload& workload : convert_slice(slice, mesh)) add(std::move(workload), slice.meta.where);
-    for (const NetworkGateway& gateway : mesh.network_gateways()) add(convert_network_gateway(gateway), gateway.ns);
+    for (const NetworkGateway& gateway : mesh.network_gateways()) add(convert_network_gateway(gateway), gateway.where);
     for (const ServiceInfo& service : mesh.services()) out.services.emplace(service.key(), service.sent);
     out.authorizations = mesh.authorizations();
     return out;

@@ -3,6 +3,7 @@
 
 #include "agent/cluster/keys.h"
 #include "agent/cluster/proto_address.h"
+#include "base/bytes.h"
 
 #include <algorithm>
 #include <set>
@@ -73,7 +74,7 @@ class Converter {
     void report(const ObjectMeta& policy) {
         if (http_.empty()) return;
         std::string fields;
-        for (const std::string& field : http_) fields += (fields.empty() ? "" : ", ") + field;
+        for (const std::string& field : http_) fields += (fields.empty() ? "" : ", ") + base::quoted(field);
         std::string text = policy.where + ": AuthorizationPolicy " + policy.key() + ": ";
         if (!deny_)
             text += std::to_string(omitted_) + " rule(s) that allow by HTTP are left out, which denies more (" + fields + ")";

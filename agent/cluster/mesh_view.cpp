@@ -83,7 +83,7 @@ void MeshView::add_gateways(const Objects& objects) {
         std::string account(label(gateway.meta.annotations, keys::kGatewayAccount));
         if (account.empty()) account = gateway.meta.name + '-' + gateway.class_name;
         for (const GatewayAddress& address : gateway.spec_addresses)
-            gateways_.push_back({std::string(network), gateway.meta.ns, account, address.value, hbone->port});
+            gateways_.push_back({std::string(network), gateway.meta.ns, account, gateway.meta.where, address.value, hbone->port});
     }
 }
 

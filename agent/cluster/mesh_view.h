@@ -20,6 +20,7 @@ namespace warren::cluster {
 struct NetworkGateway {
     std::string network;
     std::string ns, service_account;
+    std::string where;    // of the Gateway, for messages
     std::string address;  // an address or a host name
     uint16_t hbone_port = 0;
 };

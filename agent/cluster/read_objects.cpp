@@ -73,6 +73,12 @@ size_t bad_utf8_line(std::string_view text) {
     return 0;
 }
 
+// Foreign text on one line of a message.
+std::string shown(std::string_view text) {
+    const std::string quoted = base::quoted(text);
+    return quoted.substr(1, quoted.size() - 2);
+}
+
 bool looks_like_json(std::string_view text) {
     const size_t start = text.find_first_not_of(" \t\r\n");
     return start != std::string_view::npos && (text[start] == '{' || text[start] == '[');
@@ -119,7 +125,7 @@ void ObjectReader::add_object(Node node, const ListOf& list) {
     const std::string group = slash == std::string::npos ? "" : version.substr(0, slash);
     const Kind* known = find_kind(group, kind);
     if (known == nullptr || known->read == nullptr) {
-        ++passed_over_[group.empty() ? kind : kind + "." + group];
+        ++passed_over_[shown(group.empty() ? kind : kind + "." + group)];
         return;
     }
     if (is_first(object, kind)) known->read(object, objects_);
@@ -131,7 +137,7 @@ bool ObjectReader::is_first(const FieldMap& object, const std::string& kind) {
     const std::string key = kind + ' ' + (ns.empty() ? "default" : ns) + '/' + meta.text("name");
     if (object.reading().failed) return false;
     const auto [first, fresh] = seen_.emplace(key, where(object));
-    if (!fresh) object.reading().refuse(object.node(), "a second " + key + ", the first is at " + first->second + "; keep one");
+    if (!fresh) object.reading().refuse(object.node(), "a second " + shown(key) + ", the first is at " + first->second + "; keep one");
     return fresh;
 }
 

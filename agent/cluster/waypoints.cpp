@@ -3,6 +3,7 @@
 
 #include "agent/cluster/keys.h"
 #include "agent/cluster/proto_address.h"
+#include "base/bytes.h"
 
 #include <algorithm>
 #include <charconv>
@@ -85,7 +86,8 @@ Waypoint make_waypoint(const Gateway& gateway, const ObjectMeta* gateway_class) 
 }
 
 void warn(Diagnostics& to, std::string_view kind, const ObjectMeta& object, const std::string& waypoint, std::string_view why) {
-    to.warning(object.where + ": " + std::string(kind) + ' ' + object.key() + ": waypoint " + waypoint + ' ' + std::string(why));
+    to.warning(object.where + ": " + std::string(kind) + ' ' + object.key() + ": waypoint " + base::quoted(waypoint) + ' ' +
+               std::string(why));
 }
 
 }  // namespace

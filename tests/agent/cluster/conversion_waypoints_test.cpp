@@ -162,5 +162,5 @@ TEST_CASE("conversion: an entry seen by its namespace alone has no waypoint else
 TEST_CASE("conversion: a waypoint that cannot be used is a warning") {
     const Converted c = clean(Case{.service_labels = "istio.io/use-waypoint: gone"}.yaml());
     REQUIRE(c.problems.warnings().size() == 1);
-    CHECK(c.problems.warnings()[0] == "t.yaml:7: Service ns1/s: waypoint ns1/gone is not ready; traffic goes direct");
+    CHECK(c.problems.warnings()[0] == "t.yaml:7: Service ns1/s: waypoint 'ns1/gone' is not ready; traffic goes direct");
 }
