@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/inbound_tunnel.h"
 
+#include <cerrno>
+
 namespace warren::ztunnel {
 
 InboundTunnel::InboundTunnel(PodProxy& pod, Accepted accepted)
@@ -57,6 +59,7 @@ H2Stream* InboundTunnel::on_tunnel_request(Tunnel& tunnel, int32_t id, const H2R
 
 void InboundTunnel::on_tunnel_gone(Tunnel&, const base::Error* why) {
     tunnel_ = nullptr;
+    if (shaking_ && why != nullptr && why->os == EKEYREVOKED) pod_.worker().traffic.crl_rejection(Direction::Inbound);
     if (shaking_ && why != nullptr) pod_.worker().traffic.early_deny(Direction::Inbound, peer_, local_, "handshake_failed", why->message());
     bury();
 }

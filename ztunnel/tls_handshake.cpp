@@ -139,6 +139,7 @@ void TlsHandshake::set_callbacks(SSL_CTX* ctx) {
             auto verdict = owner_of(ssl)->on_verify(store);
             if (verdict) return 1;
             owner_of(ssl)->reason_ = std::move(verdict.error().detail);
+            owner_of(ssl)->reason_os_ = verdict.error().os;
             // Whatever went wrong must not look like success to OpenSSL; this code becomes the alert bad_certificate.
             if (X509_STORE_CTX_get_error(store) == X509_V_OK) X509_STORE_CTX_set_error(store, X509_V_ERR_HOSTNAME_MISMATCH);
             return 0;
@@ -197,7 +198,7 @@ base::Error TlsHandshake::failure() {
     failed_ = true;
     const char* const where = done_ ? "TLS" : "TLS handshake";
     const std::string library = openssl_reason();
-    if (!reason_.empty()) return {base::Errc::Denied, 0, where, reason_};
+    if (!reason_.empty()) return {base::Errc::Denied, reason_os_, where, reason_};
     if (pipe_.full) return {base::Errc::Exhausted, 0, where, "no buffer is left for the answer"};
     if (!peer_alert_.empty()) return {base::Errc::Protocol, 0, where, "the peer refused: " + peer_alert_};
     return {base::Errc::Protocol, 0, where, library};

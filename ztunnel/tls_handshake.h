@@ -71,6 +71,7 @@ class TlsHandshake {
     Secret client_, server_;
     SslPtr ssl_;
     std::string reason_;      // of the refusal, when it is ours
+    int reason_os_ = 0;       // EKEYREVOKED where a revocation list refused
     std::string peer_alert_;  // of the peer's
     TlsPeer peer_;
     size_t taken_ = 0;

@@ -75,6 +75,8 @@ class Traffic {
     // istio_tcp_sockets_open
     virtual void socket_opened(Direction direction) = 0;
     virtual void socket_closed(Direction direction) = 0;
+    // A handshake refused because of a revocation list: istio_crl_policy_rejections_total.
+    virtual void crl_rejection(Direction direction) = 0;
 };
 
 }  // namespace warren::ztunnel

@@ -58,9 +58,12 @@ struct alignas(64) Shard {
 
 class Recorder final : public TrafficRecorder {
   public:
-    Recorder(SeriesFamilies families, base::metrics::Family<Counter> denies, const base::metrics::Family<Gauge>& sockets,
-             const TrafficOptions& options)
-        : families_(families), denies_(denies), sockets_{sockets.with({"source"}), sockets.with({"destination"})} {
+    Recorder(SeriesFamilies families, base::metrics::Family<Counter> denies, base::metrics::Family<Counter> crl_rejections,
+             const base::metrics::Family<Gauge>& sockets, const TrafficOptions& options)
+        : families_(families),
+          denies_(denies),
+          crl_rejections_(crl_rejections),
+          sockets_{sockets.with({"source"}), sockets.with({"destination"})} {
         for (auto& shard : shards_) shard = std::make_unique<Shard>(options.cached_sets);
     }
 
@@ -91,6 +94,9 @@ class Recorder final : public TrafficRecorder {
 
     void socket_opened(Direction direction) override { sockets_[static_cast<size_t>(direction)]->add(); }
     void socket_closed(Direction direction) override { sockets_[static_cast<size_t>(direction)]->sub(); }
+    void crl_rejection(Direction direction) override {
+        crl_rejections_.with({direction == Direction::Outbound ? "source" : "destination"})->add();
+    }
 
     [[nodiscard]] std::vector<LiveConnection> live() const override {
         const std::scoped_lock one_at_a_time(dump_mutex_);
@@ -130,6 +136,7 @@ class Recorder final : public TrafficRecorder {
 
     const SeriesFamilies families_;
     const base::metrics::Family<Counter> denies_;
+    const base::metrics::Family<Counter> crl_rejections_;
     const std::array<std::shared_ptr<Gauge>, 2> sockets_;
     std::array<std::unique_ptr<Shard>, kShards> shards_;
     mutable std::mutex dump_mutex_;
@@ -196,7 +203,10 @@ base::Result<std::unique_ptr<TrafficRecorder>> make_traffic(base::metrics::Regis
                                               .labels = {"direction", "reason"}}));
     const auto sockets = TRY(registry.gauge(
         {.name = "istio_tcp_sockets_open", .help = "The current number of open TCP sockets (unstable).", .labels = {"reporter"}}));
-    auto recorder = std::make_unique<Recorder>(families, denies, sockets, options);
+    const auto crl_rejections = TRY(registry.counter({.name = "istio_crl_policy_rejections_total",
+                                                      .help = "The total number of handshakes refused by a revocation list (unstable).",
+                                                      .labels = {"reporter"}}));
+    auto recorder = std::make_unique<Recorder>(families, denies, crl_rejections, sockets, options);
     recorder->watch(registry, options.series);
     return std::unique_ptr<TrafficRecorder>(std::move(recorder));
 }

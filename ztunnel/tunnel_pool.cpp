@@ -4,6 +4,7 @@
 #include "ztunnel/pod_proxy.h"
 
 #include <algorithm>
+#include <cerrno>
 
 namespace warren::ztunnel {
 
@@ -134,6 +135,7 @@ void TunnelPool::gone(Pooled& pooled, const base::Error* why) {
     Entry& entry = *found->second;
     std::erase_if(entry.tunnels, [&](const auto& p) { return p.get() == &pooled; });
     if (!opened) {
+        if (why != nullptr && why->os == EKEYREVOKED) pod_.worker().traffic.crl_rejection(Direction::Outbound);
         settle(key, why != nullptr ? *why : base::Error{base::Errc::Unavailable, 0, "", "connection closed by the peer"});
         found = entries_.find(key);
         if (found == entries_.end()) return;
