@@ -96,8 +96,8 @@ class Session:
 class ZdsServer:
     """keep: pods that the snapshot names without a namespace, as an agent that has just been restarted does."""
 
-    def __init__(self, path, pods=()):
-        self.path, self.pods, self.keep = path, list(pods), []
+    def __init__(self, path, pods=(), keep=()):
+        self.path, self.pods, self.keep = path, list(pods), list(keep)
         self.sessions, self.answers = [], []
         self.listener = None
         self.open()

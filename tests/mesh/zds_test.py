@@ -105,8 +105,7 @@ class Sessions(MeshCase):
         connection = w.connect(w.pods.client, w.pods.near.v4, 7000)
         apps.ask(connection)
         self.agent().close()
-        again = w.agents["n1"] = ZdsServer(self.agent().path, [])
-        again.keep = [w.pods.near]
+        again = w.agents["n1"] = ZdsServer(self.agent().path, [], [w.pods.near])
         again.session()
         self.assertFalse(listens(w.pods.client, 15001))
         self.assertTrue(listens(w.pods.near, 15008))
@@ -119,8 +118,7 @@ class Sessions(MeshCase):
         apps.ask(connection)
         self.agent().close()
         apps.ask(connection)
-        again = w.agents["n1"] = ZdsServer(self.agent().path, [w.pods.client])
-        again.keep = [w.pods.near]
+        again = w.agents["n1"] = ZdsServer(self.agent().path, [w.pods.client], [w.pods.near])
         again.session()
         apps.ask(connection)
         self.assertEqual(w.n1.metric("workload_manager_proxies_started_total"), 2)
