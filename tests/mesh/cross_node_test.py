@@ -87,7 +87,7 @@ class CrossNode(MeshCase):
             self.assertEqual(apps.call(w.pods.client, ip, 7000), "answered", ip)
         self.assertEqual([ip for ip, _ in server.peers], [w.pods.client.v4, w.pods.client.v6])
         lines = w.n1.wait_access(2, direction="outbound")
-        self.assertEqual(lines[0]["dst.addr"], f"{w.pods.plain.v4}:7000")
+        self.assertEqual({line["dst.addr"] for line in lines}, {f"{w.pods.plain.v4}:7000", f"[{w.pods.plain.v6}]:7000"})
         for line in lines:
             self.assertFalse({"dst.hbone_addr", "src.identity", "dst.identity"} & line.keys(), line)
         self.assertEqual(w.n1.metric("istio_tcp_connections_opened_total", connection_security_policy="unknown"), 2)
