@@ -20,8 +20,8 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 class Tunnel:
-    def __init__(self, netns, folder, env):
-        """netns: the node, or a pod for a dedicated tunnel. env: on top of what every lab tunnel has."""
+    def __init__(self, netns, folder, env, launcher=()):
+        """netns: the node, or a pod for a dedicated tunnel. env: on top of what every lab tunnel has. launcher: a command that executes it."""
         self.netns = netns
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -31,12 +31,13 @@ class Tunnel:
                     "CONNECTION_TERMINATION_DEADLINE": "2s", "WARREN_DUMPABLE": "true", **env}
         # Of a sanitizer build; the program's system call filter does not let the leak detector trace it.
         self.env |= {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1", "TSAN_OPTIONS": "halt_on_error=1"}
+        self.launcher = launcher
         self.process = None
 
     def start(self, *arguments):
         if not os.access(BINARY, os.X_OK):
             raise AssertionError(f"{BINARY} is missing; build target warren-ztunnel or name it by WARREN_ZTUNNEL")
-        self.process = self.netns.start(BINARY, *arguments, env=self.env, log=self.log_path)
+        self.process = self.netns.start(*self.launcher, BINARY, *arguments, env=self.env, log=self.log_path)
         return self
 
     @property

@@ -27,6 +27,7 @@ class World:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wrt-"))
         self.closers, self.applications = contextlib.ExitStack(), contextlib.ExitStack()
         self.env, self.overrides = env or {}, {}  # settings of all tunnels; of one node's
+        self.launchers = {}  # a command before a node's tunnel
         self.lab = Lab(pods)
         self.closers.callback(self.lab.close)
         self.ca = Authority(self.folder / "ca", authority)
@@ -44,7 +45,7 @@ class World:
         self.mesh.write()
         for name, node in self.lab.nodes.items():
             self.agents[name] = ZdsServer(str(self.folder / f"{name}.zds"), [pod for pod in self.enrolled if pod.node is node])
-            self.tunnels[name] = Tunnel(node, self.folder / name, self.tunnel_env(name)).start()
+            self.tunnels[name] = Tunnel(node, self.folder / name, self.tunnel_env(name), self.launchers.get(name, ())).start()
         for tunnel in self.tunnels.values():
             tunnel.wait_ready()
         return self
