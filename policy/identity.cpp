@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/identity.h"
 
+#include "base/bytes.h"
+
 #include <algorithm>
 #include <array>
 
@@ -26,7 +28,8 @@ Identity::Identity(std::string_view trust_domain, std::string_view ns, std::stri
 base::Result<Identity> Identity::parse(std::string_view uri) {
     constexpr std::string_view scheme = "spiffe://";
     auto refuse = [&](const char* why) {
-        return base::invalid("SPIFFE identity \"" + std::string(uri.substr(0, 200)) + "\" " + why +
+        // Foreign text: it must not break the line it ends up in.
+        return base::invalid("SPIFFE identity " + base::quoted(uri.substr(0, 200)) + ' ' + why +
                              "; it has the form spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT");
     };
     if (!uri.starts_with(scheme)) return refuse("does not start with spiffe://");

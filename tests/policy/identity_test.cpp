@@ -36,7 +36,7 @@ TEST_CASE("identity: anything but five parts with ns and sa is refused, naming t
         INFO(bad);
         const auto id = Identity::parse(bad);
         REQUIRE_FALSE(id);
-        CHECK(id.error().message().find('"' + std::string(bad) + '"') != std::string::npos);
+        CHECK(id.error().message().find("'" + std::string(bad) + "'") != std::string::npos);
         CHECK(id.error().message().find("spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT") != std::string::npos);
     }
 }
@@ -50,4 +50,11 @@ TEST_CASE("identity: equality compares all three parts") {
     // The text alone is ambiguous for parts with slashes, which parse() never makes.
     CHECK(a.account_hash() == Identity("other", "app", "web").account_hash());
     CHECK(a.account_hash() != Identity("td", "web", "app").account_hash());
+}
+
+TEST_CASE("identity: foreign text in a refusal stays on one line") {
+    const auto refused = warren::policy::Identity::parse("spiffe://t\x1a\ns/default/sa/web");
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().detail.find('\n') == std::string::npos);
+    CHECK(refused.error().detail.find('\x1a') == std::string::npos);
 }
