@@ -42,6 +42,8 @@ base::Result<std::unique_ptr<MeshFile>> MeshFile::start(std::string path, FileWa
 }
 
 base::Result<void> MeshFile::load() {
+    // The watcher may see a change while the first load is under way, and the pool of names has one writer.
+    const std::lock_guard one_at_a_time(load_mutex_);
     auto done = [&]() -> base::Result<void> { return load_text(TRY(read_file(path_)), path_, proxy_); }();
     const std::lock_guard lock(mutex_);
     if (!done) {

@@ -32,6 +32,7 @@ class MeshFile {
 
     const std::string path_;
     Proxy& proxy_;
+    std::mutex load_mutex_;
     mutable std::mutex mutex_;  // of the counts and the mesh
     std::shared_ptr<const policy::Snapshot> mesh_;
     uint64_t loads_ = 0, failures_ = 0;

@@ -36,6 +36,8 @@ void TcpRelay::on_side(Side& side, uint32_t events) {
     if (ended_) return;
     if (!relaying_) {
         if (&side == &side_[1] && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) {
+            // The server may have spoken and ended already; edges are not reported twice.
+            if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) side.hangup = true;
             loop_.disarm(idle_);
             on_dialled(connect_result(side.fd.get()));
         }
