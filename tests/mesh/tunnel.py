@@ -30,7 +30,7 @@ class Tunnel:
         self.env = {"PATH": os.environ["PATH"], "PROXY_MODE": "shared", "XDS_ADDRESS": "", "CA_ADDRESS": "", "LOG_FORMAT": "json",
                     "CONNECTION_TERMINATION_DEADLINE": "2s", "WARREN_DUMPABLE": "true", **env}
         # Of a sanitizer build; the program's system call filter does not let the leak detector trace it.
-        self.env |= {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1", "TSAN_OPTIONS": "halt_on_error=1"}
+        self.env |= {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1", "TSAN_OPTIONS": "halt_on_error=1:ignore_noninstrumented_modules=1"}
         self.launcher = launcher
         self.process = None
 
