@@ -47,6 +47,22 @@ class Ends(MeshCase):
                 eventually(lambda: got, "the server's count")
                 self.assertEqual(got, [sent])
 
+    def test_a_server_that_says_one_word_and_ends_is_always_heard_to_the_end(self):
+        """Its word and its end may come in the same moment as the end of the dial."""
+        w = self.world
+
+        def one_word(connection):
+            connection.sendall(b"word")
+            connection.close()
+
+        w.server(w.pods.server, 7000, one_word)
+        w.server(w.pods.plain, 7000, one_word)
+        for name, pod, to in (("tunnel", w.pods.client, w.pods.server), ("plaintext", w.pods.plain, w.pods.server), ("passthrough", w.pods.client, w.pods.plain)):
+            with self.subTest(name):
+                for _ in range(100):
+                    with apps.connect(pod, to.v4, 7000, 3) as connection:
+                        self.assertEqual(apps.read_to_end(connection), b"word")
+
     def test_a_clients_reset_is_a_reset_at_the_server(self):
         w, ends = self.world, []
 
