@@ -36,6 +36,9 @@ cp /etc/apt/sources.list.d/debian.sources "$root/etc/apt/sources.list.d/"
 for file in /etc/apt/apt.conf.d/*; do
     if grep -qi -e proxy -e certificate -e verify "$file"; then cp "$file" "$root/etc/apt/apt.conf.d/"; fi
 done
+# And whom it trusts: a machine behind a proxy with an authority of its own says so here.
+mkdir -p "$root/etc/ssl/certs"
+[ -e "$root/etc/ssl/certs/ca-certificates.crt" ] || cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/" 2>/dev/null || true
 # The root is a mount of its own, as a machine's is: ip netns exec changes the propagation of /.
 mountpoint -q "$root" || mount --bind "$root" "$root"
 mountpoint -q "$root/proc" || {
@@ -51,5 +54,5 @@ mountpoint -q "$root/proc" || {
 rm -rf "$root/warren"
 git clone -q "$here" "$root/warren"
 exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb \
-    ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} ${CI:+CI="$CI"} \
+    ${PIP_CERT:+PIP_CERT="$PIP_CERT"} ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} ${CI:+CI="$CI"} \
     sh -c 'cd /warren && exec "$@"' sh "$@"
