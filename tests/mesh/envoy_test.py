@@ -109,6 +109,17 @@ class Server(MeshCase):
         self.assertEqual(app.peers, [])
 
 
+# http.server as it is looks its own name up when it binds, which takes as long as the resolver of the machine likes.
+HTTP_SERVER = """
+import functools, http.server, socketserver, sys
+class Server(http.server.ThreadingHTTPServer):
+    def server_bind(self):
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "web", 8080
+Server(("", 8080), functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])).serve_forever()
+"""
+
+
 class Waypoint(MeshCase):
     """A stock Envoy, no fork, between two tunnels (trap 32). plain is the waypoint of the service web on server."""
 
@@ -124,7 +135,7 @@ class Waypoint(MeshCase):
     def serve_http(self):
         w = self.world
         (w.folder / "hello").write_text("hello\n")
-        w.pods.server.start("python3", "-m", "http.server", "--directory", str(w.folder), "8080")
+        w.pods.server.start("python3", "-c", HTTP_SERVER, str(w.folder))
         eventually(lambda: w.pods.server.run("curl", "-s", "http://127.0.0.1:8080/hello", check=False) == "hello\n", "the HTTP server")
 
     def test_http_passes_the_waypoint_with_the_clients_identity(self):
