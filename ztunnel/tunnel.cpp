@@ -16,23 +16,7 @@ namespace {
 constexpr int kWriteRounds = 8;       // flushes of up to 512 KiB, then the other connections of the worker have their turn
 constexpr size_t kMaxRecord = 16640;  // 5 + 2^14 + 256: the longest record RFC 8446 5.2 allows, so the longest carry
 
-class Nobody final : public TunnelOwner {
-    void on_tunnel_open(Tunnel&) override {}
-    H2Stream* on_tunnel_request(Tunnel& tunnel, int32_t id, const H2Request&) override {
-        tunnel.h2().refuse(id, 503);
-        return nullptr;
-    }
-    void on_tunnel_goaway(Tunnel&) override {}
-    void on_tunnel_room(Tunnel&) override {}
-    void on_tunnel_gone(Tunnel&, const base::Error*) override {}
-};
-
 }  // namespace
-
-TunnelOwner& nobody() {
-    static Nobody instance;
-    return instance;
-}
 
 Tunnel::Tunnel(base::Loop& loop, ChunkPool& chunks, TunnelOwner& owner, base::Fd fd, std::unique_ptr<TlsSession> tls,
                const TunnelSettings& settings)
@@ -48,7 +32,6 @@ base::Result<Tunnel*> Tunnel::start(base::Loop& loop, ChunkPool& chunks, TunnelO
                                     std::unique_ptr<TlsSession> tls, const TunnelSettings& settings) {
     auto tunnel = std::unique_ptr<Tunnel, void (*)(Tunnel*)>(new Tunnel(loop, chunks, owner, std::move(fd), std::move(tls), settings),
                                                              [](Tunnel* t) { delete t; });
-    tunnel->role_ = role;
     tunnel->stage_ = role == H2Role::Client ? Stage::Connecting : Stage::Handshake;
     tunnel->h2_ = TRY(H2Session::create(role, settings.h2, *tunnel));
     TRY(loop.add(tunnel->fd_.get(), *tunnel, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET));
@@ -235,8 +218,6 @@ void Tunnel::abort_revoked(base::Error why) {
     revoked_ = true;
     abort(std::move(why));
 }
-
-void Tunnel::forget_owner() { owner_ = &nobody(); }
 
 void Tunnel::finish(const base::Error* why) {
     if (stage_ == Stage::Gone) return;

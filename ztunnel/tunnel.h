@@ -90,8 +90,6 @@ class Tunnel final : public base::IoHandler, public base::BatchHook, public base
     // The peer's certificate is not trusted any more (roots or revocation list changed): as abort, and its streams are told why.
     void abort_revoked(base::Error why);
     [[nodiscard]] bool revoked() const { return revoked_; }
-    // Nobody is interested in the end any more.
-    void forget_owner();
 
   private:
     Tunnel(base::Loop& loop, ChunkPool& chunks, TunnelOwner& owner, base::Fd fd, std::unique_ptr<TlsSession> tls,
@@ -127,7 +125,6 @@ class Tunnel final : public base::IoHandler, public base::BatchHook, public base
     std::chrono::system_clock::time_point established_at_;
     uint32_t peer_stream_limit_ = 100;
     Stage stage_ = Stage::Connecting;
-    H2Role role_ = H2Role::Client;
     bool readable_ = false;
     bool saw_hangup_ = false;  // data and FIN may share an event: read on until the end
     bool blocked_ = false;     // the socket is full
@@ -135,8 +132,5 @@ class Tunnel final : public base::IoHandler, public base::BatchHook, public base
     bool revoked_ = false;
     bool active_ = false;  // something was received since the last ping
 };
-
-// What an owner without an interest gets.
-TunnelOwner& nobody();
 
 }  // namespace warren::ztunnel

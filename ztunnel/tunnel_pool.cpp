@@ -152,11 +152,6 @@ void TunnelPool::close_all(const std::string& why) {
     entries_.clear();
 }
 
-void TunnelPool::drain() {
-    for (auto& [key, entry] : entries_)
-        for (auto& pooled : entry->tunnels) pooled->usable_ = false;
-}
-
 void TunnelPool::on_trust_change(const TlsContext& context) {
     std::vector<std::pair<Tunnel*, base::Error>> bad;
     for (auto& [key, entry] : entries_) {

@@ -49,7 +49,6 @@ class TunnelPool {
     // A tunnel with room, or null: the waiter is called later.
     Tunnel* get(const TunnelKey& key, TunnelWaiter& waiter);
     void close_all(const std::string& why);
-    void drain();
     // Re-check of peers after a change of roots or revocation list.
     void on_trust_change(const TlsContext& context);
     [[nodiscard]] size_t tunnels() const;
