@@ -23,22 +23,22 @@ constexpr const char* kIndex = R"(<!DOCTYPE html>
 </body></html>
 )";
 
-HttpResponse text(int status, std::string body) {
-    HttpResponse r;
+base::HttpResponse text(int status, std::string body) {
+    base::HttpResponse r;
     r.status = status;
     r.body = std::move(body);
     return r;
 }
 
-HttpResponse post_only() {
-    HttpResponse r = text(405, "use POST\n");
+base::HttpResponse post_only() {
+    base::HttpResponse r = text(405, "use POST\n");
     r.allow = "POST";
     return r;
 }
 
-HttpResponse current_filter() { return text(200, "current log level is " + log::filter().text() + "\n"); }
+base::HttpResponse current_filter() { return text(200, "current log level is " + log::filter().text() + "\n"); }
 
-HttpResponse logging(const HttpRequest& request, const AdminSources& sources) {
+base::HttpResponse logging(const base::HttpRequest& request, const AdminSources& sources) {
     if (request.method != "POST") return post_only();
     const bool reset = request.parameter("reset").has_value();
     const auto level = request.parameter("level");
@@ -56,15 +56,15 @@ HttpResponse logging(const HttpRequest& request, const AdminSources& sources) {
 
 }  // namespace
 
-HttpResponse admin_response(const HttpRequest& request, const AdminSources& sources) {
+base::HttpResponse admin_response(const base::HttpRequest& request, const AdminSources& sources) {
     const std::string& path = request.path;
     if (path == "/") {
-        HttpResponse r = text(200, kIndex);
+        base::HttpResponse r = text(200, kIndex);
         r.content_type = "text/html; charset=utf-8";
         return r;
     }
     if (path == "/config_dump") {
-        HttpResponse r = text(200, sources.config_dump());
+        base::HttpResponse r = text(200, sources.config_dump());
         r.content_type = "application/json";
         return r;
     }
@@ -80,9 +80,9 @@ HttpResponse admin_response(const HttpRequest& request, const AdminSources& sour
     return text(404, "not found\n");
 }
 
-HttpResponse metrics_response(const HttpRequest& request, base::metrics::Registry& registry) {
+base::HttpResponse metrics_response(const base::HttpRequest& request, base::metrics::Registry& registry) {
     if (request.path != "/metrics" && request.path != "/stats/prometheus") return text(404, "not found\n");
-    HttpResponse r = text(200, registry.render(base::metrics::Exposition::OpenMetrics));
+    base::HttpResponse r = text(200, registry.render(base::metrics::Exposition::OpenMetrics));
     r.content_type = base::metrics::content_type(base::metrics::accepts_openmetrics(request.accept));
     return r;
 }

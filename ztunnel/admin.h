@@ -3,9 +3,9 @@
 // (http_server.h), one request at a time per server.
 #pragma once
 
+#include "base/http_request.h"
 #include "base/log_filter.h"
 #include "base/metrics.h"
-#include "ztunnel/http_request.h"
 
 #include <functional>
 #include <string>
@@ -18,9 +18,9 @@ struct AdminSources {
     base::log::Filter start_filter;            // what /logging?reset goes back to
 };
 
-[[nodiscard]] HttpResponse admin_response(const HttpRequest& request, const AdminSources& sources);
+[[nodiscard]] base::HttpResponse admin_response(const base::HttpRequest& request, const AdminSources& sources);
 
 // /metrics and /stats/prometheus: always OpenMetrics text, under the content type that Accept asks for.
-[[nodiscard]] HttpResponse metrics_response(const HttpRequest& request, base::metrics::Registry& registry);
+[[nodiscard]] base::HttpResponse metrics_response(const base::HttpRequest& request, base::metrics::Registry& registry);
 
 }  // namespace warren::ztunnel

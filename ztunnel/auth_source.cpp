@@ -2,8 +2,8 @@
 #include "ztunnel/auth_source.h"
 
 #include "base/bytes.h"
+#include "base/small_file.h"
 #include "ztunnel/openssl_ptr.h"
-#include "ztunnel/small_file.h"
 
 #include <algorithm>
 #include <cctype>
@@ -56,7 +56,7 @@ TokenSource TokenSource::from_setting(std::string_view setting, const std::strin
 
 base::Result<std::string> TokenSource::read() const {
     if (none()) return base::invalid("there is no token: AUTH_TOKEN is not set");
-    std::string token = kind_ == Kind::File ? TRY(read_small_file(value_, kMaxToken)) : value_;
+    std::string token = kind_ == Kind::File ? TRY(base::read_small_file(value_, kMaxToken)) : value_;
     const std::string what = kind_ == Kind::File ? "token file " + value_ : "AUTH_TOKEN";
     while (!token.empty() && is_space(token.back())) token.pop_back();
     if (token.empty()) return base::invalid(what + " is empty");
@@ -67,7 +67,7 @@ base::Result<std::string> TokenSource::read() const {
     return token;
 }
 
-base::Result<std::unique_ptr<RootSource>> RootSource::from_setting(const std::string& setting, FileWatcher* watcher) {
+base::Result<std::unique_ptr<RootSource>> RootSource::from_setting(const std::string& setting, base::FileWatcher* watcher) {
     const bool is_file = exists(setting);
     if (!is_file && setting != "SYSTEM" && setting.find(kPemMark) == std::string::npos)
         return base::invalid("CA_ROOT_CA " + base::quoted(setting) + " is neither an existing file nor SYSTEM nor PEM text");
@@ -83,13 +83,13 @@ base::Result<std::string> RootSource::load() const {
     if (kind_ == Kind::Pem) pem = value_;
     if (kind_ == Kind::File) {
         from = value_;
-        pem = TRY(read_small_file(value_, kMaxRoots));
+        pem = TRY(base::read_small_file(value_, kMaxRoots));
     }
     if (kind_ == Kind::System) {
         from = "SYSTEM";
         for (const std::string& path : system_bundles())
             if (exists(path)) {
-                pem = TRY(read_small_file(path, kMaxRoots));
+                pem = TRY(base::read_small_file(path, kMaxRoots));
                 break;
             }
         if (pem.empty()) return base::Error{base::Errc::NotFound, 0, "roots", "this system has no certificate bundle; set SSL_CERT_FILE"};

@@ -4,8 +4,8 @@
 // wiped by the caller, never logged; errors name the path, never the content.
 #pragma once
 
+#include "base/file_watch.h"
 #include "base/result.h"
-#include "ztunnel/file_watch.h"
 
 #include <atomic>
 #include <memory>
@@ -44,7 +44,7 @@ class TokenSource {
 class RootSource {
   public:
     // setting: the value of CA_ROOT_CA: an existing file, SYSTEM, else PEM text. A path that does not exist is an error.
-    [[nodiscard]] static base::Result<std::unique_ptr<RootSource>> from_setting(const std::string& setting, FileWatcher* watcher);
+    [[nodiscard]] static base::Result<std::unique_ptr<RootSource>> from_setting(const std::string& setting, base::FileWatcher* watcher);
     RootSource(const RootSource&) = delete;
     RootSource& operator=(const RootSource&) = delete;
 
@@ -60,7 +60,7 @@ class RootSource {
     const Kind kind_;
     const std::string value_;
     std::atomic<bool> dirty_ = false;
-    FileWatcher::Watch watch_;  // last, so that it ends first
+    base::FileWatcher::Watch watch_;  // last, so that it ends first
 };
 
 // Extra metadata from the environment: PREFIX_name=value becomes {name in lower case, value}, sorted by name. environment: NAME=value

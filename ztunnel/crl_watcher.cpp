@@ -2,7 +2,7 @@
 #include "ztunnel/crl_watcher.h"
 
 #include "base/log.h"
-#include "ztunnel/small_file.h"
+#include "base/small_file.h"
 
 namespace warren::ztunnel {
 
@@ -17,7 +17,7 @@ constexpr size_t kMaxBytes = 64UL * 1024 * 1024;
 
 }  // namespace
 
-base::Result<std::unique_ptr<CrlWatcher>> CrlWatcher::start(FileWatcher& watcher, std::string path, Publish publish) {
+base::Result<std::unique_ptr<CrlWatcher>> CrlWatcher::start(base::FileWatcher& watcher, std::string path, Publish publish) {
     std::unique_ptr<CrlWatcher> self(new CrlWatcher(std::move(path), std::move(publish)));
     // Watched first, so that no change falls between.
     self->watch_ = TRY(watcher.watch(self->path_, [raw = self.get()] { raw->load(); }));
@@ -34,7 +34,7 @@ void CrlWatcher::load() {
     const std::lock_guard one_at_a_time(loading_);
     if (stats().disabled) return;
     const bool first = !std::exchange(tried_, true);
-    auto file = read_small_file(path_, kMaxBytes);
+    auto file = base::read_small_file(path_, kMaxBytes);
     if (!file) {
         WARREN_LOG(kLog, Level::Warn, first ? "no revocation list yet" : "revocation list not reloaded; the one in force stays",
                    {"error", file.error().message()});

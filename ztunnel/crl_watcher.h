@@ -5,9 +5,9 @@
 // start() reads on the calling thread; reloads and their publish calls are on the watcher's thread. The FileWatcher outlives this.
 #pragma once
 
+#include "base/file_watch.h"
 #include "base/result.h"
 #include "ztunnel/crl.h"
-#include "ztunnel/file_watch.h"
 
 #include <functional>
 #include <memory>
@@ -27,7 +27,7 @@ class CrlWatcher {
     };
 
     // Errors: those of the watch. A bad list is none, see above.
-    static base::Result<std::unique_ptr<CrlWatcher>> start(FileWatcher& watcher, std::string path, Publish publish);
+    static base::Result<std::unique_ptr<CrlWatcher>> start(base::FileWatcher& watcher, std::string path, Publish publish);
     [[nodiscard]] Stats stats() const;
 
   private:
@@ -38,9 +38,9 @@ class CrlWatcher {
     const Publish publish_;
     mutable std::mutex mutex_;
     Stats stats_;
-    std::mutex loading_;        // one load at a time: the newest content is published last
-    bool tried_ = false;        // under loading_
-    FileWatcher::Watch watch_;  // last, so that it ends first
+    std::mutex loading_;              // one load at a time: the newest content is published last
+    bool tried_ = false;              // under loading_
+    base::FileWatcher::Watch watch_;  // last, so that it ends first
 };
 
 }  // namespace warren::ztunnel

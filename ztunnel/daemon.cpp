@@ -27,10 +27,10 @@ base::Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, st
     std::unique_ptr<Daemon> daemon(new Daemon(settings));
     auto state = daemon->readiness_.expect("state manager");
     auto proxy = daemon->readiness_.expect("proxy");
-    daemon->watcher_ = TRY(FileWatcher::create());
-    FileWatcher::Options quick;
+    daemon->watcher_ = TRY(base::FileWatcher::create());
+    base::FileWatcher::Options quick;
     quick.settle = kMeshSettle;
-    daemon->mesh_watcher_ = TRY(FileWatcher::create(quick));
+    daemon->mesh_watcher_ = TRY(base::FileWatcher::create(quick));
     daemon->traffic_ = TRY(make_traffic(daemon->registry_));
     TRY(daemon->start_certificates());
     TRY(daemon->start_names());
@@ -149,7 +149,7 @@ std::string Daemon::dump() const {
 
 base::Result<void> Daemon::start_servers(std::function<void()> quit) {
     process_metrics_ = publish_process_metrics(registry_, process_sources());
-    pulse_ = std::make_unique<Pulse>(
+    pulse_ = std::make_unique<base::Pulse>(
         [this] {
             std::vector<uint64_t> batches;
             for (const WorkerLoad& load : proxy_->loads()) batches.push_back(load.loop.batches);
@@ -160,16 +160,18 @@ base::Result<void> Daemon::start_servers(std::function<void()> quit) {
 
     const bool ipv6 = settings_.proxy.sockets.ipv6;
     const AdminSources admin{[this] { return dump(); }, std::move(quit), settings_.log_filter};
-    HttpServerOptions options;
+    base::HttpServerOptions options;
     options.name = "admin";
-    options.addresses = loopback_addresses(settings_.admin_port, ipv6);
-    servers_.push_back(TRY(HttpServer::start(options, [admin](const HttpRequest& r) { return admin_response(r, admin); })));
+    options.addresses = base::loopback_addresses(settings_.admin_port, ipv6);
+    servers_.push_back(TRY(base::HttpServer::start(options, [admin](const base::HttpRequest& r) { return admin_response(r, admin); })));
     options.name = "stats";
-    options.addresses = wildcard_address(settings_.stats_port, ipv6);
-    servers_.push_back(TRY(HttpServer::start(options, [this](const HttpRequest& r) { return metrics_response(r, registry_); })));
+    options.addresses = base::wildcard_address(settings_.stats_port, ipv6);
+    servers_.push_back(
+        TRY(base::HttpServer::start(options, [this](const base::HttpRequest& r) { return metrics_response(r, registry_); })));
     options.name = "readiness";
-    options.addresses = wildcard_address(settings_.readiness_port, ipv6);
-    servers_.push_back(TRY(HttpServer::start(options, [this](const HttpRequest& r) { return readiness_response(r, readiness_); })));
+    options.addresses = base::wildcard_address(settings_.readiness_port, ipv6);
+    servers_.push_back(
+        TRY(base::HttpServer::start(options, [this](const base::HttpRequest& r) { return base::readiness_response(r, readiness_); })));
     return {};
 }
 

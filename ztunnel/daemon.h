@@ -4,17 +4,17 @@
 #pragma once
 
 #include "base/clock.h"
+#include "base/http_server.h"
 #include "base/metrics.h"
+#include "base/readiness.h"
 #include "base/result.h"
 #include "ztunnel/admin.h"
 #include "ztunnel/cert_store_threads.h"
 #include "ztunnel/crl_watcher.h"
-#include "ztunnel/http_server.h"
 #include "ztunnel/mesh_file.h"
 #include "ztunnel/pod_manager.h"
 #include "ztunnel/process_metrics.h"
 #include "ztunnel/proxy.h"
-#include "ztunnel/readiness.h"
 #include "ztunnel/settings.h"
 #include "ztunnel/traffic_recorder.h"
 #include "ztunnel/zds_client.h"
@@ -50,9 +50,9 @@ class Daemon {
     const Settings& settings_;
     base::RealClock clock_;
     base::metrics::Registry registry_;
-    Readiness readiness_;
-    std::unique_ptr<FileWatcher> watcher_;       // roots, tokens, lists: quiet for two seconds (contract 2.6, 4.4)
-    std::unique_ptr<FileWatcher> mesh_watcher_;  // the mesh: a policy is in force within a second
+    base::Readiness readiness_;
+    std::unique_ptr<base::FileWatcher> watcher_;       // roots, tokens, lists: quiet for two seconds (contract 2.6, 4.4)
+    std::unique_ptr<base::FileWatcher> mesh_watcher_;  // the mesh: a policy is in force within a second
     std::unique_ptr<TrafficRecorder> traffic_;
     std::unique_ptr<CertSigner> signer_;
     CaClient* ca_client_ = nullptr;  // signer_, where it is one
@@ -64,9 +64,9 @@ class Daemon {
     std::unique_ptr<MeshFile> mesh_file_;
     std::unique_ptr<PodManager> pods_;
     std::unique_ptr<ZdsClient> zds_;
-    std::unique_ptr<Pulse> pulse_;
+    std::unique_ptr<base::Pulse> pulse_;
     std::unique_ptr<base::metrics::Registry::Subscription> process_metrics_;
-    std::vector<std::unique_ptr<HttpServer>> servers_;  // last: they ask the others
+    std::vector<std::unique_ptr<base::HttpServer>> servers_;  // last: they ask the others
 };
 
 }  // namespace warren::ztunnel

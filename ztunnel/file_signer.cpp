@@ -3,7 +3,7 @@
 
 namespace warren::ztunnel {
 
-base::Result<std::unique_ptr<FileSigner>> FileSigner::create(CertificateFiles files, FileWatcher& watcher) {
+base::Result<std::unique_ptr<FileSigner>> FileSigner::create(CertificateFiles files, base::FileWatcher& watcher) {
     std::unique_ptr<FileSigner> signer(new FileSigner(std::move(files)));
     const auto changed = [raw = signer.get()] {
         const std::lock_guard lock(raw->mutex_);

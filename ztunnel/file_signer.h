@@ -5,9 +5,9 @@
 // sign() on any thread. The FileWatcher outlives this.
 #pragma once
 
+#include "base/file_watch.h"
 #include "base/result.h"
 #include "ztunnel/cert_store.h"
-#include "ztunnel/file_watch.h"
 
 #include <functional>
 #include <memory>
@@ -24,7 +24,7 @@ struct CertificateFiles {
 class FileSigner final : public CertSigner {
   public:
     // Errors: those of the watch. The files need not be there yet.
-    static base::Result<std::unique_ptr<FileSigner>> create(CertificateFiles files, FileWatcher& watcher);
+    static base::Result<std::unique_ptr<FileSigner>> create(CertificateFiles files, base::FileWatcher& watcher);
 
     // Called on the watcher's thread when there is something new to read, for example OwnedCertStore::renew. The store borrows the signer,
     // so it comes later and goes before: set an empty one then, which waits for a call under way. Not from inside the call.
@@ -39,7 +39,7 @@ class FileSigner final : public CertSigner {
     const CertificateFiles files_;
     std::mutex mutex_;  // held during the call
     std::function<void()> on_change_;
-    std::vector<FileWatcher::Watch> watches_;  // last, so that they end first
+    std::vector<base::FileWatcher::Watch> watches_;  // last, so that they end first
 };
 
 }  // namespace warren::ztunnel

@@ -3,8 +3,8 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/small_file.h"
 #include "ztunnel/openssl_ptr.h"
-#include "ztunnel/small_file.h"
 
 #include <algorithm>
 #include <array>
@@ -65,7 +65,7 @@ bool copy_extensions(X509* certificate, X509_REQ* request) {
 }
 
 base::Result<KeyPtr> read_key(const std::string& path) {
-    std::string text = TRY(read_small_file(path, kMaxFile));
+    std::string text = TRY(base::read_small_file(path, kMaxFile));
     ERR_clear_error();
     const BioPtr bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
     auto no_password = [](char*, int, int, void*) { return -1; };
@@ -76,7 +76,7 @@ base::Result<KeyPtr> read_key(const std::string& path) {
 }
 
 base::Result<X509Ptr> read_certificate(const std::string& path) {
-    const std::string text = TRY(read_small_file(path, kMaxFile));
+    const std::string text = TRY(base::read_small_file(path, kMaxFile));
     size_t damaged = 0;
     for (const PemBlock& block : read_pem(text, damaged)) {
         if (block.label != "CERTIFICATE") continue;

@@ -1,70 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // warren-ztunnel [proxy [NAME] | version | help]: the shared per-node tunnel. Configured by its environment (data-plane contract 10.2).
+#include "base/end_of_process.h"
 #include "base/log.h"
 #include "ztunnel/ca_client.h"
 #include "ztunnel/confine.h"
 #include "ztunnel/daemon.h"
 #include "ztunnel/settings.h"
 
-#include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <string_view>
-
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 namespace warren::ztunnel {
 
 namespace {
 
 const base::log::Area kLog("main");
-
-// SIGTERM, SIGINT, or a word from the admin port.
-class EndOfProcess {
-  public:
-    static base::Result<EndOfProcess> prepare() {
-        sigset_t set;
-        ::sigemptyset(&set);
-        ::sigaddset(&set, SIGTERM);
-        ::sigaddset(&set, SIGINT);
-        // Before any thread exists, so that all inherit it and the signals are read here only.
-        if (::sigprocmask(SIG_BLOCK, &set, nullptr) != 0) return base::os_error("sigprocmask");
-        base::Fd signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-        if (!signals.valid()) return base::os_error("signalfd");
-        base::Fd asked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-        if (!asked.valid()) return base::os_error("eventfd");
-        ::signal(SIGPIPE, SIG_IGN);
-        return EndOfProcess(std::move(signals), std::move(asked));
-    }
-    void ask() const {
-        const uint64_t one = 1;
-        (void)!::write(asked_.get(), &one, sizeof one);
-    }
-    const char* wait() const {
-        for (;;) {
-            pollfd fds[] = {{signals_.get(), POLLIN, 0}, {asked_.get(), POLLIN, 0}};
-            if (::poll(fds, 2, -1) < 0 && errno != EINTR) return "poll failed";
-            if (fds[1].revents != 0) return "asked by the admin port";
-            signalfd_siginfo info{};
-            if (::read(signals_.get(), &info, sizeof info) == sizeof info) return info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM";
-        }
-    }
-    // A second SIGINT ends the process at once (contract 4.8).
-    void exit_on_second_interrupt() const {
-        sigset_t set;
-        ::sigemptyset(&set);
-        ::sigaddset(&set, SIGINT);
-        ::signal(SIGINT, [](int) { ::_exit(0); });
-        ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
-    }
-
-  private:
-    EndOfProcess(base::Fd signals, base::Fd asked) : signals_(std::move(signals)), asked_(std::move(asked)) {}
-    base::Fd signals_, asked_;
-};
 
 base::Result<void> confine(const Settings& settings) {
     (void)raise_descriptor_limit();
@@ -74,7 +24,7 @@ base::Result<void> confine(const Settings& settings) {
 }
 
 base::Result<void> run() {
-    const EndOfProcess end = TRY(EndOfProcess::prepare());
+    const base::EndOfProcess end = TRY(base::EndOfProcess::prepare());
     const Settings settings = TRY(read_settings(TRY(own_sources())));
     if (!settings.tls.tls12) restrict_grpc_to_tls13();
     TRY(confine(settings));
@@ -89,7 +39,7 @@ base::Result<void> run() {
     const char* why = end.wait();
     WARREN_LOG(kLog, base::log::Level::Info, "draining", {"why", why},
                {"deadline_ms", static_cast<uint64_t>(settings.drain_deadline.count())});
-    end.exit_on_second_interrupt();
+    base::EndOfProcess::exit_on_second_interrupt();
     const bool finished = daemon->drain();
     WARREN_LOG(kLog, base::log::Level::Info, "stopped", {"all_connections_finished", finished});
     daemon.reset();

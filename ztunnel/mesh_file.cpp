@@ -29,7 +29,7 @@ base::Result<void> MeshFile::load_text(const std::string& text, const std::strin
     return {};
 }
 
-base::Result<std::unique_ptr<MeshFile>> MeshFile::start(std::string path, FileWatcher& watcher, Proxy& proxy) {
+base::Result<std::unique_ptr<MeshFile>> MeshFile::start(std::string path, base::FileWatcher& watcher, Proxy& proxy) {
     std::unique_ptr<MeshFile> file(new MeshFile(std::move(path), proxy));
     // Watched before it is read: a change in between is not lost.
     file->watch_ = TRY(watcher.watch(file->path_, [f = file.get()] {

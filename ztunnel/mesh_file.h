@@ -4,9 +4,9 @@
 // error that names file, line and fix. Loads on the caller's thread first, then on the watcher's; the proxy outlives it.
 #pragma once
 
+#include "base/file_watch.h"
 #include "base/result.h"
 #include "policy/snapshot.h"
-#include "ztunnel/file_watch.h"
 #include "ztunnel/proxy.h"
 
 #include <memory>
@@ -18,7 +18,7 @@ namespace warren::ztunnel {
 class MeshFile {
   public:
     // An error: the first read failed; a proxy that starts on a broken file would refuse everybody for no reason that can be seen.
-    static base::Result<std::unique_ptr<MeshFile>> start(std::string path, FileWatcher& watcher, Proxy& proxy);
+    static base::Result<std::unique_ptr<MeshFile>> start(std::string path, base::FileWatcher& watcher, Proxy& proxy);
     static base::Result<void> load_text(const std::string& text, const std::string& name, Proxy& proxy);
 
     // What the file says, for config_dump's staticConfig.
@@ -36,7 +36,7 @@ class MeshFile {
     mutable std::mutex mutex_;  // of the counts and the mesh
     std::shared_ptr<const policy::Snapshot> mesh_;
     uint64_t loads_ = 0, failures_ = 0;
-    FileWatcher::Watch watch_;  // last, so that it ends first
+    base::FileWatcher::Watch watch_;  // last, so that it ends first
 };
 
 }  // namespace warren::ztunnel

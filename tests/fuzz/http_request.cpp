@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Foreign bytes as an HTTP request. What is taken is within its bounds, and more bytes never change a head that was complete.
-#include "ztunnel/http_request.h"
+#include "base/http_request.h"
 
 #include <cstdlib>
 #include <string>
 
-using namespace warren::ztunnel;
+using namespace warren::base;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const std::string_view bytes(reinterpret_cast<const char*>(data), size);

@@ -53,7 +53,7 @@ TEST_CASE("auth source: file_cert_starts_clean, and root_cert_manager_dirty_flag
     const TestCa ca("roots");
     const TempDir dir;
     const std::string path = dir.write("root.pem", ca.pem());
-    auto watcher = ztunnel::FileWatcher::create({.settle = 10ms, .look = 60s, .max_files = 4});
+    auto watcher = base::FileWatcher::create({.settle = 10ms, .look = 60s, .max_files = 4});
     REQUIRE(watcher);
     const auto roots = RootSource::from_setting(path, watcher->get());
     REQUIRE(roots);

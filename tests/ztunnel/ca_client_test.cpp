@@ -320,7 +320,7 @@ TEST_CASE("ca client: a changed root file is noticed by itself") {
     World w;
     const TestCa other("someone else");
     w.dir.write("root.pem", other.pem());
-    auto watcher = ztunnel::FileWatcher::create({.settle = 10ms, .look = 60s, .max_files = 4});
+    auto watcher = base::FileWatcher::create({.settle = 10ms, .look = 60s, .max_files = 4});
     REQUIRE(watcher);
     auto options = w.options();
     options.roots = std::move(*RootSource::from_setting(w.root, watcher->get()));

@@ -10,8 +10,8 @@
 using namespace std::chrono_literals;
 using namespace warren;
 using namespace warren::tests;
+using base::FileWatcher;
 using ztunnel::CrlWatcher;
-using ztunnel::FileWatcher;
 
 namespace {
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/fd.h"
+#include "base/http_server.h"
 #include "base/log.h"
+#include "base/readiness.h"
 #include "tests/catch.h"
 #include "ztunnel/admin.h"
-#include "ztunnel/http_server.h"
 #include "ztunnel/process_metrics.h"
-#include "ztunnel/readiness.h"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -15,6 +15,7 @@
 #include <thread>
 
 using namespace warren;
+using namespace warren::base;
 using namespace warren::ztunnel;
 using namespace std::chrono_literals;
 

@@ -117,7 +117,7 @@ TEST_CASE("file signer: the certificate of the files, read anew, and the change 
         dir.replace("cert.pem", leaf.cert_pem);
         dir.replace("root.pem", ca.pem());
     };
-    auto watcher = ztunnel::FileWatcher::create({.settle = 10ms, .look = 60s, .max_files = 4});
+    auto watcher = base::FileWatcher::create({.settle = 10ms, .look = 60s, .max_files = 4});
     REQUIRE(watcher);
     std::atomic<int> told = 0;
     const auto signer = FileSigner::create({dir.file("cert.pem"), dir.file("key.pem"), dir.file("root.pem")}, **watcher);

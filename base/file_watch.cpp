@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ztunnel/file_watch.h"
+#include "base/file_watch.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace warren::ztunnel {
+namespace warren::base {
 
 namespace {
 
@@ -40,15 +40,15 @@ void FileWatcher::Watch::end() {
     if (FileWatcher* watcher = std::exchange(watcher_, nullptr)) watcher->unwatch(id_);
 }
 
-base::Result<std::unique_ptr<FileWatcher>> FileWatcher::create(Options options) {
-    base::Fd inotify(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-    if (!inotify) return base::os_error("inotify_init1", "raise fs.inotify.max_user_instances if it is the limit");
-    base::Fd wake(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    if (!wake) return base::os_error("eventfd");
+Result<std::unique_ptr<FileWatcher>> FileWatcher::create(Options options) {
+    Fd inotify(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+    if (!inotify) return os_error("inotify_init1", "raise fs.inotify.max_user_instances if it is the limit");
+    Fd wake(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    if (!wake) return os_error("eventfd");
     return std::unique_ptr<FileWatcher>(new FileWatcher(std::move(inotify), std::move(wake), options));
 }
 
-FileWatcher::FileWatcher(base::Fd inotify, base::Fd wake, Options options)
+FileWatcher::FileWatcher(Fd inotify, Fd wake, Options options)
     : options_(options),
       inotify_(std::move(inotify)),
       wake_(std::move(wake)),
@@ -76,8 +76,8 @@ FileWatcher::Fingerprint FileWatcher::fingerprint(const std::string& path) {
     return {st.st_dev, st.st_ino, static_cast<uint64_t>(st.st_size), ns_of(st.st_mtim), ns_of(st.st_ctim)};
 }
 
-base::Result<FileWatcher::Watch> FileWatcher::watch(const std::string& path, Callback on_change) {
-    if (path.empty() || path.back() == '/') return base::invalid("path of a file to watch: '" + path + "' names no file");
+Result<FileWatcher::Watch> FileWatcher::watch(const std::string& path, Callback on_change) {
+    if (path.empty() || path.back() == '/') return invalid("path of a file to watch: '" + path + "' names no file");
     File file;
     const size_t slash = path.rfind('/');
     file.path = path;
@@ -88,8 +88,7 @@ base::Result<FileWatcher::Watch> FileWatcher::watch(const std::string& path, Cal
     {
         const std::lock_guard lock(mutex_);
         if (files_.size() >= options_.max_files)
-            return base::Error{base::Errc::Exhausted, 0, "watch",
-                               path + ": " + std::to_string(files_.size()) + " files are watched already"};
+            return Error{Errc::Exhausted, 0, "watch", path + ": " + std::to_string(files_.size()) + " files are watched already"};
         attach(file);
         file.seen = fingerprint(path);
         id = ++last_id_;
@@ -200,4 +199,4 @@ void FileWatcher::fire_due(std::unique_lock<std::mutex>& lock, Time now) {
     }
 }
 
-}  // namespace warren::ztunnel
+}  // namespace warren::base

@@ -4,13 +4,13 @@
 #pragma once
 
 #include "base/fd.h"
+#include "base/http_server.h"
 #include "base/loop.h"
-#include "ztunnel/http_server.h"
 
 #include <atomic>
 #include <string>
 
-namespace warren::ztunnel {
+namespace warren::base {
 
 class HttpConnection;
 
@@ -18,15 +18,15 @@ class HttpConnection;
 struct HttpShared {
     HttpServerOptions options;
     HttpServer::Handler handler;
-    std::unique_ptr<base::Loop> loop;
-    base::LinkList<HttpConnection> connections;  // longest without a step first
+    std::unique_ptr<Loop> loop;
+    LinkList<HttpConnection> connections;  // longest without a step first
     size_t open = 0;
     std::atomic<uint64_t> requests = 0, refused_requests = 0, refused_connections = 0, evicted = 0, timeouts = 0;
 };
 
-class HttpConnection final : public base::IoHandler, public base::Buried, public base::Link<HttpConnection> {
+class HttpConnection final : public IoHandler, public Buried, public Link<HttpConnection> {
   public:
-    static void start(HttpShared& shared, base::Fd fd);
+    static void start(HttpShared& shared, Fd fd);
     // Waits for its client and owes it nothing.
     [[nodiscard]] bool may_go() const { return stage_ == Stage::Reading || stage_ == Stage::Lingering; }
     void end();
@@ -34,7 +34,7 @@ class HttpConnection final : public base::IoHandler, public base::Buried, public
   private:
     // Lingering: the answer is out and the rest of what the client sends is thrown away, or a reset would take the answer with it.
     enum class Stage : uint8_t { Reading, Skipping, Writing, Lingering, Gone };
-    HttpConnection(HttpShared& shared, base::Fd fd);
+    HttpConnection(HttpShared& shared, Fd fd);
 
     void on_io(uint32_t events) override;
     void on_timer();
@@ -48,8 +48,8 @@ class HttpConnection final : public base::IoHandler, public base::Buried, public
     void stay(std::chrono::milliseconds patience);
 
     HttpShared& shared_;
-    base::Fd fd_;
-    base::Timer timer_;
+    Fd fd_;
+    Timer timer_;
     std::string in_, out_;
     HttpRequest request_;
     size_t written_ = 0, skip_ = 0;
@@ -57,4 +57,4 @@ class HttpConnection final : public base::IoHandler, public base::Buried, public
     bool keep_ = true, head_timed_ = true, want_out_ = false;
 };
 
-}  // namespace warren::ztunnel
+}  // namespace warren::base

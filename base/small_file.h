@@ -9,8 +9,8 @@
 #include <cstddef>
 #include <string>
 
-namespace warren::ztunnel {
+namespace warren::base {
 
-[[nodiscard]] base::Result<std::string> read_small_file(const std::string& path, size_t max_bytes);
+[[nodiscard]] Result<std::string> read_small_file(const std::string& path, size_t max_bytes);
 
-}  // namespace warren::ztunnel
+}  // namespace warren::base

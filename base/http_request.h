@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace warren::ztunnel {
+namespace warren::base {
 
 inline constexpr size_t kMaxHttpHead = 8 * 1024;
 inline constexpr size_t kMaxHttpBody = 64 * 1024;
@@ -49,4 +49,4 @@ struct HttpResponse {
 // Status line, headers and, unless it answers HEAD, the body.
 [[nodiscard]] std::string to_wire(const HttpResponse& response, bool head_only, bool keep_alive);
 
-}  // namespace warren::ztunnel
+}  // namespace warren::base

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ztunnel/file_watch.h"
+#include "base/file_watch.h"
 
+#include "base/small_file.h"
 #include "tests/ztunnel/temp_dir.h"
-#include "ztunnel/small_file.h"
 
 #include <condition_variable>
 #include <mutex>
@@ -11,7 +11,7 @@
 using namespace std::chrono_literals;
 using namespace warren;
 using namespace warren::tests;
-using ztunnel::FileWatcher;
+using base::FileWatcher;
 
 namespace {
 
@@ -21,7 +21,7 @@ class Reader {
     explicit Reader(std::string path) : path_(std::move(path)) {}
     void operator()() {
         const std::lock_guard lock(mutex_);
-        auto content = ztunnel::read_small_file(path_, 1000);
+        auto content = base::read_small_file(path_, 1000);
         last_ = content ? *content : "(none)";
         ++calls_;
         changed_.notify_all();
@@ -215,21 +215,21 @@ TEST_CASE("file watch: bounds and bad paths") {
 TEST_CASE("small file: whole or not at all") {
     const TempDir dir;
     dir.write("f", "12345");
-    CHECK(*ztunnel::read_small_file(dir.file("f"), 5) == "12345");
-    const auto large = ztunnel::read_small_file(dir.file("f"), 4);
+    CHECK(*base::read_small_file(dir.file("f"), 5) == "12345");
+    const auto large = base::read_small_file(dir.file("f"), 4);
     REQUIRE_FALSE(large);
     CHECK(large.error().code == base::Errc::Exhausted);
-    const auto missing = ztunnel::read_small_file(dir.file("g"), 5);
+    const auto missing = base::read_small_file(dir.file("g"), 5);
     REQUIRE_FALSE(missing);
     CHECK(missing.error().code == base::Errc::NotFound);
     CHECK(missing.error().message().find(dir.file("g")) != std::string::npos);
-    CHECK_FALSE(ztunnel::read_small_file(dir.path(), 5));
+    CHECK_FALSE(base::read_small_file(dir.path(), 5));
     const std::string long_text(100'000, 'x');
     dir.write("f", long_text);
-    CHECK(*ztunnel::read_small_file(dir.file("f"), 100'000) == long_text);
-    CHECK_FALSE(ztunnel::read_small_file(dir.file("f"), 99'999));
-    CHECK(ztunnel::read_small_file("/proc/self/status", 1'000'000)->starts_with("Name:"));  // has no size
-    const auto grown = ztunnel::read_small_file("/proc/kallsyms", 64UL << 20);
+    CHECK(*base::read_small_file(dir.file("f"), 100'000) == long_text);
+    CHECK_FALSE(base::read_small_file(dir.file("f"), 99'999));
+    CHECK(base::read_small_file("/proc/self/status", 1'000'000)->starts_with("Name:"));  // has no size
+    const auto grown = base::read_small_file("/proc/kallsyms", 64UL << 20);
     REQUIRE(grown);
     CHECK(grown->size() > 4096);
     CHECK(grown->find('\0') == std::string::npos);

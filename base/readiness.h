@@ -4,7 +4,7 @@
 #pragma once
 
 #include "base/clock.h"
-#include "ztunnel/http_request.h"
+#include "base/http_request.h"
 
 #include <chrono>
 #include <cstdint>
@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace warren::ztunnel {
+namespace warren::base {
 
 class Readiness {
   public:
@@ -53,19 +53,19 @@ class Readiness {
 class Pulse {
   public:
     using Batches = std::function<std::vector<uint64_t>()>;  // by worker
-    Pulse(Batches batches, const base::Clock& clock, std::chrono::milliseconds patience = std::chrono::seconds(5))
+    Pulse(Batches batches, const Clock& clock, std::chrono::milliseconds patience = std::chrono::seconds(5))
         : batches_(std::move(batches)), clock_(clock), patience_(patience) {}
     [[nodiscard]] bool alive();
 
   private:
     struct Seen {
         uint64_t batches = 0;
-        base::MonoTime since;
+        MonoTime since;
     };
     const Batches batches_;
-    const base::Clock& clock_;
+    const Clock& clock_;
     const std::chrono::milliseconds patience_;
     std::vector<Seen> seen_;
 };
 
-}  // namespace warren::ztunnel
+}  // namespace warren::base

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ztunnel/http_request.h"
+#include "base/http_request.h"
 
 #include <algorithm>
 #include <charconv>
 #include <utility>
 
-namespace warren::ztunnel {
+namespace warren::base {
 namespace {
 
 bool is_token_char(char c) {
@@ -196,4 +196,4 @@ std::string to_wire(const HttpResponse& r, bool head_only, bool keep_alive) {
     return out;
 }
 
-}  // namespace warren::ztunnel
+}  // namespace warren::base

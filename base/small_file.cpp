@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ztunnel/small_file.h"
+#include "base/small_file.h"
 
 #include "base/bytes.h"
 #include "base/fd.h"
@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace warren::ztunnel {
+namespace warren::base {
 
 namespace {
 
@@ -27,12 +27,12 @@ void grow(std::string& content, size_t most) {
 
 }  // namespace
 
-base::Result<std::string> read_small_file(const std::string& path, size_t max_bytes) {
+Result<std::string> read_small_file(const std::string& path, size_t max_bytes) {
     // Not blocking: a named pipe in the place of the file must not hold the thread.
-    const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!fd) return base::os_error("open", path);
+    const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!fd) return os_error("open", path);
     struct stat st{};
-    if (::fstat(fd.get(), &st) != 0) return base::os_error("fstat", path);
+    if (::fstat(fd.get(), &st) != 0) return os_error("fstat", path);
     // One byte more than there should be: a read of nothing then tells the end.
     std::string content(std::clamp<size_t>(static_cast<size_t>(st.st_size) + 1, std::min(kLeast, max_bytes + 1), max_bytes + 1), '\0');
     size_t size = 0;
@@ -41,7 +41,7 @@ base::Result<std::string> read_small_file(const std::string& path, size_t max_by
         const ssize_t n = ::read(fd.get(), content.data() + size, content.size() - size);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) {
-            auto error = base::os_error("read", path);
+            auto error = os_error("read", path);
             base::wipe(content);
             return error;
         }
@@ -50,10 +50,10 @@ base::Result<std::string> read_small_file(const std::string& path, size_t max_by
     }
     if (size > max_bytes) {
         base::wipe(content);
-        return base::Error{base::Errc::Exhausted, 0, "read", path + " is larger than " + std::to_string(max_bytes) + " bytes"};
+        return Error{Errc::Exhausted, 0, "read", path + " is larger than " + std::to_string(max_bytes) + " bytes"};
     }
     content.resize(size);
     return content;
 }
 
-}  // namespace warren::ztunnel
+}  // namespace warren::base

@@ -6,9 +6,9 @@
 // start() and the destructor belong to main; the handler runs on the server's thread, one call at a time. It must not outlive what it uses.
 #pragma once
 
+#include "base/http_request.h"
 #include "base/ip.h"
 #include "base/result.h"
-#include "ztunnel/http_request.h"
 
 #include <chrono>
 #include <cstdint>
@@ -17,11 +17,11 @@
 #include <string>
 #include <vector>
 
-namespace warren::ztunnel {
+namespace warren::base {
 
 struct HttpServerOptions {
-    std::string name;                       // in errors and logs: "admin"
-    std::vector<base::SockAddr> addresses;  // a wildcard IPv6 address takes IPv4 too
+    std::string name;                 // in errors and logs: "admin"
+    std::vector<SockAddr> addresses;  // a wildcard IPv6 address takes IPv4 too
     size_t max_connections = 32;
     std::chrono::milliseconds head_timeout{2000};
     std::chrono::milliseconds idle_timeout{30'000};
@@ -41,17 +41,17 @@ class HttpServer {
     using Handler = std::function<HttpResponse(const HttpRequest&)>;
 
     // An IPv6 address that this machine does not have is left out while another one is there; any other failure to listen is an error.
-    static base::Result<std::unique_ptr<HttpServer>> start(HttpServerOptions options, Handler handler);
+    static Result<std::unique_ptr<HttpServer>> start(HttpServerOptions options, Handler handler);
     // Cuts what is connected and waits for the thread.
     virtual ~HttpServer() = default;
 
     // As bound: the ports are real.
-    [[nodiscard]] virtual const std::vector<base::SockAddr>& addresses() const = 0;
+    [[nodiscard]] virtual const std::vector<SockAddr>& addresses() const = 0;
     [[nodiscard]] virtual HttpServerStats stats() const = 0;
 };
 
 // Loopback (v4, and v6 if asked) and wildcard addresses for a port.
-[[nodiscard]] std::vector<base::SockAddr> loopback_addresses(uint16_t port, bool ipv6);
-[[nodiscard]] std::vector<base::SockAddr> wildcard_address(uint16_t port, bool ipv6);
+[[nodiscard]] std::vector<SockAddr> loopback_addresses(uint16_t port, bool ipv6);
+[[nodiscard]] std::vector<SockAddr> wildcard_address(uint16_t port, bool ipv6);
 
-}  // namespace warren::ztunnel
+}  // namespace warren::base

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ztunnel/http_connection.h"
+#include "base/http_connection.h"
 
 #include <sys/socket.h>
 
@@ -8,7 +8,7 @@
 #include <exception>
 #include <utility>
 
-namespace warren::ztunnel {
+namespace warren::base {
 namespace {
 
 constexpr auto kLinger = std::chrono::seconds(1);
@@ -35,10 +35,10 @@ HttpResponse call(const HttpServer::Handler& handler, const HttpRequest& request
 
 }  // namespace
 
-HttpConnection::HttpConnection(HttpShared& shared, base::Fd fd)
-    : shared_(shared), fd_(std::move(fd)), timer_(base::Timer::of<&HttpConnection::on_timer>(*this)) {}
+HttpConnection::HttpConnection(HttpShared& shared, Fd fd)
+    : shared_(shared), fd_(std::move(fd)), timer_(Timer::of<&HttpConnection::on_timer>(*this)) {}
 
-void HttpConnection::start(HttpShared& shared, base::Fd fd) {
+void HttpConnection::start(HttpShared& shared, Fd fd) {
     auto* self = new HttpConnection(shared, std::move(fd));
     shared.connections.push_back(*self);
     ++shared.open;
@@ -51,9 +51,9 @@ void HttpConnection::end() {
     shared_.loop->remove(*this);
     shared_.loop->disarm(timer_);
     fd_.reset();
-    base::LinkList<HttpConnection>::remove(*this);
+    LinkList<HttpConnection>::remove(*this);
     --shared_.open;
-    shared_.loop->bury(std::unique_ptr<base::Buried>(this));
+    shared_.loop->bury(std::unique_ptr<Buried>(this));
 }
 
 void HttpConnection::on_timer() {
@@ -63,7 +63,7 @@ void HttpConnection::on_timer() {
 
 void HttpConnection::stay(std::chrono::milliseconds patience) {
     shared_.loop->arm(timer_, patience);
-    base::LinkList<HttpConnection>::remove(*this);
+    LinkList<HttpConnection>::remove(*this);
     shared_.connections.push_back(*this);
 }
 
@@ -169,4 +169,4 @@ void HttpConnection::after_write() {
     stay(head_timed_ ? shared_.options.head_timeout : shared_.options.idle_timeout);
 }
 
-}  // namespace warren::ztunnel
+}  // namespace warren::base

@@ -23,7 +23,7 @@
 #include <string>
 #include <thread>
 
-namespace warren::ztunnel {
+namespace warren::base {
 
 class FileWatcher {
   public:
@@ -50,14 +50,14 @@ class FileWatcher {
         uint64_t id_ = 0;
     };
 
-    static base::Result<std::unique_ptr<FileWatcher>> create(Options options);
-    static base::Result<std::unique_ptr<FileWatcher>> create() { return create(Options{}); }
+    static Result<std::unique_ptr<FileWatcher>> create(Options options);
+    static Result<std::unique_ptr<FileWatcher>> create() { return create(Options{}); }
     ~FileWatcher();
     FileWatcher(const FileWatcher&) = delete;
     FileWatcher& operator=(const FileWatcher&) = delete;
 
     // From now on: what the caller reads after this call, it is told of the next change to. The file need not exist, nor its directory.
-    [[nodiscard]] base::Result<Watch> watch(const std::string& path, Callback on_change);
+    [[nodiscard]] Result<Watch> watch(const std::string& path, Callback on_change);
     [[nodiscard]] uint64_t changes() const;  // callbacks made
 
   private:
@@ -77,7 +77,7 @@ class FileWatcher {
         Time fire_at;
     };
 
-    FileWatcher(base::Fd inotify, base::Fd wake, Options options);
+    FileWatcher(Fd inotify, Fd wake, Options options);
     static Fingerprint fingerprint(const std::string& path);
     void run();
     void attach(File& file);
@@ -90,7 +90,7 @@ class FileWatcher {
     void wake();
 
     const Options options_;
-    const base::Fd inotify_, wake_;
+    const Fd inotify_, wake_;
     mutable std::mutex mutex_;
     std::condition_variable callback_ended_;
     std::map<uint64_t, File> files_;
@@ -102,4 +102,4 @@ class FileWatcher {
     std::thread thread_;
 };
 
-}  // namespace warren::ztunnel
+}  // namespace warren::base

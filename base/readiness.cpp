@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ztunnel/readiness.h"
+#include "base/readiness.h"
 
-namespace warren::ztunnel {
+namespace warren::base {
 
 void Readiness::Task::done() {
     Readiness* readiness = std::exchange(readiness_, nullptr);
@@ -57,7 +57,7 @@ HttpResponse readiness_response(const HttpRequest& request, const Readiness& rea
 
 bool Pulse::alive() {
     const std::vector<uint64_t> now = batches_();
-    const base::MonoTime time = clock_.now();
+    const MonoTime time = clock_.now();
     bool alive = true;
     for (size_t i = 0; i < now.size(); ++i) {
         if (i >= seen_.size()) seen_.push_back({now[i], time});
@@ -67,4 +67,4 @@ bool Pulse::alive() {
     return alive;
 }
 
-}  // namespace warren::ztunnel
+}  // namespace warren::base
