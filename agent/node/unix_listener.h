@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// UnixListener: a listening Unix socket that changes hands by rename(2). The later of two overlapping agents owns the path at once and
+// without a moment in which it is missing; each removes the path at its end only while the path still is its own. Mode 0600. Any one
+// thread.
+#pragma once
+
+#include "base/fd.h"
+#include "base/result.h"
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace warren::node {
+
+class UnixListener {
+  public:
+    // type: SOCK_STREAM or SOCK_SEQPACKET. The socket does not block. Errors name the path.
+    static base::Result<UnixListener> take(const std::string& path, int type);
+    UnixListener(UnixListener&& other) noexcept
+        : fd_(std::move(other.fd_)), path_(std::exchange(other.path_, {})), device_(other.device_), inode_(other.inode_) {}
+    UnixListener& operator=(UnixListener&&) = delete;
+    ~UnixListener();
+
+    [[nodiscard]] int fd() const { return fd_.get(); }
+    [[nodiscard]] const std::string& path() const { return path_; }
+    [[nodiscard]] bool owns_path() const;
+
+  private:
+    UnixListener(base::Fd fd, std::string path, dev_t device, ino_t inode)
+        : fd_(std::move(fd)), path_(std::move(path)), device_(device), inode_(inode) {}
+
+    base::Fd fd_;
+    std::string path_;  // empty: moved from
+    dev_t device_;
+    ino_t inode_;
+};
+
+}  // namespace warren::node
