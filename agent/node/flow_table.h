@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// FlowTable: every connection once (trap 24): those that are open, by the kernel's cookie, and the latest that ended. Records of kernel and
+// tunnel come in any order and some are lost; a sweep over what the kernel really has brings the table back to the truth.
+//
+// Pure values, no clock; the flow thread's. Memory: an open flow is kept as its serialized bytes, some 400; both sides are bounded and what
+// does not fit is counted.
+#pragma once
+
+#include "proto/flow.pb.h"
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+namespace warren::node {
+
+struct FlowTableStats {
+    uint64_t opened = 0;
+    uint64_t closed = 0;      // denied ones included
+    uint64_t reconciled = 0;  // closes that only the sweep noticed
+    uint64_t untracked = 0;   // the table was full: reported when they close only
+};
+
+class FlowTable {
+  public:
+    struct Limits {
+        size_t open = 200'000;
+        size_t recent = 10'000;
+    };
+    explicit FlowTable(Limits limits) : limits_(limits) {}
+
+    // Who told: the kernel, or one connection of a tunnel's feed by its number.
+    using Origin = uint64_t;
+    static constexpr Origin kKernel = 0;
+
+    // What a record added to what was known of its connection.
+    struct Change {
+        bool opened = false;
+        bool closed = false;
+        bool news = false;                           // an opening, an end, new totals; else an echo
+        uint64_t to_destination = 0, to_source = 0;  // bytes
+    };
+    Change apply(const flow::v1::Flow& flow, Origin origin);
+
+    // A look at all sockets of the kernel: its flows begun before the look and not in `alive` have ended unnoticed. They are closed, with
+    // end time `now_ns` (wall), and returned.
+    std::vector<flow::v1::Flow> sweep(const std::unordered_set<uint64_t>& alive, int64_t begun_before_ns, int64_t now_ns);
+
+    // A tunnel has gone: its flows that no other connection of a feed has told again end now.
+    std::vector<flow::v1::Flow> reap(Origin origin, int64_t now_ns);
+
+    // Open ones in no order, then ended ones, latest first; stops when fn answers false.
+    void each_open(const std::function<bool(const flow::v1::Flow&)>& fn) const;
+    void each_recent(const std::function<bool(const flow::v1::Flow&)>& fn) const;
+    [[nodiscard]] size_t open_count() const { return open_.size(); }
+    [[nodiscard]] const FlowTableStats& stats() const { return stats_; }
+
+  private:
+    struct Open {
+        std::string bytes;
+        uint64_t to_destination = 0, to_source = 0;
+        int64_t start_ns = 0;
+        Origin origin = kKernel;
+    };
+    void close(const flow::v1::Flow& flow);
+    std::vector<flow::v1::Flow> close_if(const std::function<bool(uint64_t, const Open&)>& ended, int64_t now_ns, const char* why);
+
+    const Limits limits_;
+    std::unordered_map<uint64_t, Open> open_;
+    std::deque<std::string> recent_;  // oldest first
+    // Cookies that ended lately: a record that was overtaken by its own end is no new connection.
+    std::unordered_set<uint64_t> ended_;
+    std::deque<uint64_t> ended_order_;
+    FlowTableStats stats_;
+};
+
+[[nodiscard]] int64_t time_ns(const google::protobuf::Timestamp& time);
+
+}  // namespace warren::node
