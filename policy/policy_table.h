@@ -6,9 +6,9 @@
 // lookup and builds outside it.
 #pragma once
 
+#include "base/persistent_map.h"
 #include "policy/authorization.h"
 #include "policy/evaluate.h"
-#include "policy/persistent_map.h"
 #include "policy/workload.h"
 
 #include <memory>
@@ -52,7 +52,7 @@ class PolicyTable {
     [[nodiscard]] size_t cached_sets() const;
 
   private:
-    using Bucket = PersistentMap<Text, PolicyRef>;
+    using Bucket = base::PersistentMap<Text, PolicyRef>;
 
     struct SetKey {
         Text ns;  // empty: only the global ones
@@ -90,8 +90,8 @@ class PolicyTable {
     void sweep() const;
 
     Bucket by_key_;
-    PersistentMap<Text, Bucket> scopes_;         // by namespace; the empty one holds the global ones
-    PersistentMap<Text, std::string> refusals_;  // of policies whose earlier version is still in force
+    base::PersistentMap<Text, Bucket> scopes_;         // by namespace; the empty one holds the global ones
+    base::PersistentMap<Text, std::string> refusals_;  // of policies whose earlier version is still in force
 
     // A set nobody holds goes at the next sweep, so lists that come and go do not pile up.
     static constexpr size_t kFirstSweep = 64;

@@ -5,8 +5,8 @@
 // ones are read by any thread.
 #pragma once
 
+#include "base/persistent_map.h"
 #include "policy/index_key.h"
-#include "policy/persistent_map.h"
 #include "policy/service.h"
 #include "policy/short_list.h"
 
@@ -26,7 +26,7 @@ struct Endpoint {
 // All endpoints are kept, healthy or not; health is applied when one is chosen, so ALLOW_ALL may be switched at any time (quirk A14).
 struct ServiceEntry : Counted {
     ServiceRef service;
-    PersistentMap<Text, Endpoint> endpoints;
+    base::PersistentMap<Text, Endpoint> endpoints;
 };
 
 // The endpoint changes of one batch, grouped by service before they are applied, so that each service is copied once.
@@ -96,11 +96,11 @@ class ServiceIndex {
     void count_prefix(const NetworkPrefix& prefix, bool more);
     void unindex(const Service& old, const Service* keeping);
 
-    PersistentMap<Text, Ref<const ServiceEntry>> entries_;
-    PersistentMap<NetworkAddress, Services, AddressHash> vips_;
-    PersistentMap<NetworkPrefix, Services, NetworkPrefixHash> prefixes_;
-    PersistentMap<Text, Array<PrefixLength>> lengths_;  // by network
-    PersistentMap<Text, Services> hostnames_;
+    base::PersistentMap<Text, Ref<const ServiceEntry>> entries_;
+    base::PersistentMap<NetworkAddress, Services, AddressHash> vips_;
+    base::PersistentMap<NetworkPrefix, Services, NetworkPrefixHash> prefixes_;
+    base::PersistentMap<Text, Array<PrefixLength>> lengths_;  // by network
+    base::PersistentMap<Text, Services> hostnames_;
     size_t count_ = 0;  // without staged ones
 };
 

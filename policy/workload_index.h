@@ -3,8 +3,8 @@
 // persistent maps: a copy is a few counts. The writer of the mesh changes its own copy; published ones are read by any thread.
 #pragma once
 
+#include "base/persistent_map.h"
 #include "policy/index_key.h"
-#include "policy/persistent_map.h"
 #include "policy/short_list.h"
 #include "policy/workload.h"
 
@@ -41,7 +41,7 @@ class WorkloadIndex {
   private:
     // Uids by the hash of two names. Each workload stands once in such a map, whoever looks compares the names themselves, and an
     // update that keeps them changes nothing here.
-    using Names = PersistentMap<uint64_t, ShortList<Text>, AsItIs>;
+    using Names = base::PersistentMap<uint64_t, ShortList<Text>, AsItIs>;
 
     template <class Pred>
     const Workload* find_pair(const Names& names, std::string_view ns, std::string_view name, Pred&& pred) const {
@@ -54,8 +54,8 @@ class WorkloadIndex {
     void claim(const NetworkAddress& address, const WorkloadRef& workload);
     static void rename(Names& names, const Workload* before, const Workload* now, const Text Workload::* name);
 
-    PersistentMap<Text, WorkloadRef> uids_;
-    PersistentMap<NetworkAddress, ShortList<WorkloadRef>, AddressHash> addresses_;
+    base::PersistentMap<Text, WorkloadRef> uids_;
+    base::PersistentMap<NetworkAddress, ShortList<WorkloadRef>, AddressHash> addresses_;
     Names names_;
     Names hostnames_;  // only of those that have one
 };

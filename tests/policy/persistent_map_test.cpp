@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "policy/persistent_map.h"
+#include "base/persistent_map.h"
 
 #include "policy/random.h"
 #include "policy/ref.h"
@@ -15,6 +15,7 @@
 #include <vector>
 
 using namespace warren::policy;
+using warren::base::PersistentMap;
 
 namespace {
 

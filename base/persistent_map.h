@@ -18,7 +18,7 @@
 #include <new>
 #include <utility>
 
-namespace warren::policy {
+namespace warren::base {
 
 template <class Key, class Value, class Hash = std::hash<Key>>
 class PersistentMap {
@@ -317,4 +317,4 @@ class PersistentMap {
     size_t size_ = 0;
 };
 
-}  // namespace warren::policy
+}  // namespace warren::base
