@@ -89,6 +89,30 @@ class PersistentMap {
     void for_each(Fn&& fn) const {
         if (root_ != nullptr) visit(root_, fn);
     }
+    // fn as above, for every entry whose hash agrees with the one given in its lowest bits (a multiple of five), and perhaps for a few
+    // others.
+    template <class Fn>
+    void for_each_near(uint64_t hash, unsigned bits, Fn&& fn) const {
+        const Node* n = root_;
+        for (unsigned shift = 0; n != nullptr; shift += kBits) {
+            if (shift >= bits || shift >= kHashBits) return visit(n, fn);
+            const uint32_t bit = bit_of(hash, shift);
+            if ((n->data & bit) != 0) {
+                const Entry& e = n->entries()[index(n->data, bit)];
+                return fn(e.key, e.value);
+            }
+            n = (n->nodes & bit) != 0 ? n->children()[index(n->nodes, bit)] : nullptr;
+        }
+    }
+
+    // What leads from one map to the other: fn(const Value* before, const Value* after), null where the key is missing. Parts that the two
+    // maps share are passed over, so the cost is that of the changes between them; neighbours of a change come up unchanged.
+    template <class Fn>
+    static void diff(const PersistentMap& before, const PersistentMap& after, Fn&& fn) {
+        compare(before.root_, after.root_, 0, fn);
+    }
+    // The very same nodes: nothing was changed in between. False says nothing.
+    [[nodiscard]] bool shares_all_with(const PersistentMap& o) const noexcept { return root_ == o.root_; }
 
   private:
     static constexpr unsigned kBits = 5;
@@ -109,6 +133,8 @@ class PersistentMap {
         Entry* entries() const noexcept { return reinterpret_cast<Entry*>(address() + kFirst); }
         Node** children() const noexcept { return reinterpret_cast<Node**>(address() + children_at(count)); }
         [[nodiscard]] uint32_t child_count() const noexcept { return ones(nodes); }
+        const Entry* entry_at(uint32_t bit) const noexcept { return (data & bit) != 0 ? &entries()[index(data, bit)] : nullptr; }
+        const Node* child_at(uint32_t bit) const noexcept { return (nodes & bit) != 0 ? children()[index(nodes, bit)] : nullptr; }
         template <class Same>
         Entry* find(Same&& same) const {
             for (uint32_t i = 0; i < count; ++i)
@@ -311,6 +337,55 @@ class PersistentMap {
     static void visit(const Node* n, Fn& fn) {
         for (uint32_t i = 0; i < n->count; ++i) fn(std::as_const(n->entries()[i].key), std::as_const(n->entries()[i].value));
         for (uint32_t i = 0; i < n->child_count(); ++i) visit(n->children()[i], fn);
+    }
+
+    template <class Fn>
+    static void compare(const Node* a, const Node* b, unsigned shift, Fn& fn) {
+        if (a == b) return;
+        if (shift >= kHashBits || a == nullptr || b == nullptr) return compare_lists(a, b, fn);
+        for (uint32_t left = a->data | a->nodes | b->data | b->nodes; left != 0; left &= left - 1) {
+            const uint32_t bit = left & (0u - left);
+            const Entry *x = a->entry_at(bit), *y = b->entry_at(bit);
+            const Node *p = a->child_at(bit), *q = b->child_at(bit);
+            if (x == nullptr && y == nullptr) {
+                compare(p, q, shift + kBits, fn);
+            } else if (p != nullptr) {
+                compare_one(p, *y, [&](const Value* many, const Value* one) { fn(many, one); });
+            } else if (q != nullptr) {
+                compare_one(q, *x, [&](const Value* many, const Value* one) { fn(one, many); });
+            } else if (x != nullptr && y != nullptr && x->key == y->key) {
+                fn(&x->value, &y->value);
+            } else {
+                if (x != nullptr) fn(&x->value, static_cast<const Value*>(nullptr));
+                if (y != nullptr) fn(static_cast<const Value*>(nullptr), &y->value);
+            }
+        }
+    }
+    // A subtree here, one entry there. fn(of the subtree, the one).
+    template <class Fn>
+    static void compare_one(const Node* n, const Entry& one, Fn&& fn) {
+        bool met = false;
+        const auto each = [&](const Key& key, const Value& value) {
+            const bool same = key == one.key;
+            met = met || same;
+            fn(&value, same ? &one.value : nullptr);
+        };
+        visit(n, each);
+        if (!met) fn(static_cast<const Value*>(nullptr), &one.value);
+    }
+    // Collision nodes, or a subtree that is on one side only.
+    template <class Fn>
+    static void compare_lists(const Node* a, const Node* b, Fn& fn) {
+        const auto of = [](const Node* n, const Key& key) {
+            const Entry* e = n == nullptr ? nullptr : n->find([&](const Key& k) { return k == key; });
+            return e == nullptr ? nullptr : &e->value;
+        };
+        const auto gone = [&](const Key& key, const Value& value) { fn(&value, of(b, key)); };
+        const auto come = [&](const Key& key, const Value& value) {
+            if (of(a, key) == nullptr) fn(static_cast<const Value*>(nullptr), &value);
+        };
+        if (a != nullptr) visit(a, gone);
+        if (b != nullptr) visit(b, come);
     }
 
     Node* root_ = nullptr;

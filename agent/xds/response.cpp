@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/xds/response.h"
 
+#include "agent/xds/wire.h"
 #include "base/bytes.h"
-#include "base/utf8.h"
 
-#include <optional>
 #include <string>
 
 namespace warren::xds {
@@ -12,75 +11,6 @@ namespace warren::xds {
 namespace {
 
 using Bytes = std::span<const uint8_t>;
-
-enum class Wire : uint8_t { Varint = 0, Fixed64 = 1, Length = 2, Fixed32 = 5 };
-
-struct Field {
-    uint32_t number = 0;
-    Wire wire = Wire::Varint;
-    Bytes bytes;  // of Length
-    [[nodiscard]] bool is(uint32_t wanted) const { return number == wanted && wire == Wire::Length; }
-    [[nodiscard]] std::string_view text() const { return base::as_text(bytes); }
-};
-
-// Protobuf's wire format, one field after the other. Fields of an unexpected number or wire type are the caller's to ignore, as protobuf
-// ignores unknown ones.
-class FieldReader {
-  public:
-    explicit FieldReader(Bytes bytes) : in_(bytes) {}
-
-    // Nothing at the end and at the first byte that makes no sense; bad() tells which.
-    std::optional<Field> next() {
-        if (bad_ || in_.empty()) return std::nullopt;
-        const auto tag = varint();
-        if (!tag || *tag > UINT32_MAX || *tag >> 3 == 0) return fail();
-        Field field{static_cast<uint32_t>(*tag >> 3), static_cast<Wire>(*tag & 7), {}};
-        switch (field.wire) {
-            case Wire::Varint: return varint() ? std::optional(field) : fail();
-            case Wire::Fixed64: return in_.take(8) ? std::optional(field) : fail();
-            case Wire::Fixed32: return in_.take(4) ? std::optional(field) : fail();
-            case Wire::Length: break;
-            default: return fail();
-        }
-        const auto size = varint();
-        if (!size || *size > in_.remaining()) return fail();
-        field.bytes = *in_.take(static_cast<size_t>(*size));
-        return field;
-    }
-    [[nodiscard]] bool bad() const { return bad_; }
-
-  private:
-    std::optional<Field> fail() {
-        bad_ = true;
-        return std::nullopt;
-    }
-    std::optional<uint64_t> varint() {
-        uint64_t value = 0;
-        for (unsigned shift = 0; shift < 70; shift += 7) {
-            const auto byte = in_.u8();
-            if (!byte) return std::nullopt;
-            if (shift < 64) value |= uint64_t{*byte & 0x7fu} << shift;
-            if (*byte < 0x80) return value;
-        }
-        return std::nullopt;
-    }
-
-    base::ByteReader in_;
-    bool bad_ = false;
-};
-
-bool is_utf8(std::string_view text) {
-    while (!text.empty()) {
-        if (static_cast<unsigned char>(text.front()) < 0x80) {
-            text.remove_prefix(1);
-            continue;
-        }
-        const auto c = base::decode_utf8(text);
-        if (!c.valid) return false;
-        text.remove_prefix(c.length);
-    }
-    return true;
-}
 
 // google.protobuf.Any: 1 type_url, 2 value.
 bool read_any(Bytes bytes, Bytes& value) {

@@ -203,3 +203,69 @@ TEST_CASE("persistent map: readers on other threads keep copies while the writer
     for (std::thread& t : threads) t.join();
     CHECK(torn == 0);
 }
+
+namespace {
+
+template <class Hash>
+void diff_with_model(size_t rounds, uint64_t keys) {
+    PersistentMap<uint64_t, Number, Hash> map;
+    Random random(11);
+    for (size_t round = 0; round < rounds; ++round) {
+        const auto before = map;
+        const auto old = contents(before);
+        for (uint64_t n = random.below(60); n > 0; --n) {
+            if (random.below(2) == 0)
+                map.set(random.below(keys), Number(round * 1000 + n));
+            else
+                map.erase(random.below(keys));
+        }
+        auto patched = old;
+        size_t calls = 0;
+        PersistentMap<uint64_t, Number, Hash>::diff(before, map, [&](const Number* a, const Number* b) {
+            REQUIRE((a != nullptr || b != nullptr));
+            ++calls;
+            // Values are unique, so they tell which key this is about.
+            if (a != nullptr) std::erase_if(patched, [&](const auto& e) { return e.second == a->value; });
+            if (b != nullptr)
+                for (const auto& [k, v] : contents(map))
+                    if (v == b->value) patched[k] = v;
+        });
+        REQUIRE(patched == contents(map));
+        if (map.shares_all_with(before)) CHECK(calls == 0);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("persistent map: a difference leads from one map to the other") {
+    diff_with_model<GoodHash>(150, 300);
+    diff_with_model<FewBits>(60, 60);
+    diff_with_model<OneHash>(60, 20);
+}
+
+TEST_CASE("persistent map: what two maps share is passed over") {
+    PersistentMap<uint64_t, Number, GoodHash> map;
+    for (uint64_t i = 0; i < 100'000; ++i) map.set(i, Number(i));
+    const auto before = map;
+    map.set(77, Number(1'000'000));
+    size_t calls = 0;
+    decltype(map)::diff(before, map, [&](const Number*, const Number*) { ++calls; });
+    CHECK(calls >= 1);
+    CHECK(calls < 150);  // the neighbours on one path
+}
+
+TEST_CASE("persistent map: entries near a hash are all that agree in its lowest bits") {
+    struct Grouped {
+        uint64_t operator()(uint64_t k) const { return (k % 10) * 0x9e3779b9u % (1u << 30) | (k / 10) << 30; }
+    };
+    PersistentMap<uint64_t, Number, Grouped> map;
+    for (uint64_t i = 0; i < 5'000; ++i) map.set(i, Number(i));
+    for (uint64_t group = 0; group < 10; ++group) {
+        size_t met = 0;
+        map.for_each_near(Grouped{}(group), 30, [&](uint64_t key, const Number&) { met += key % 10 == group ? 1 : 0; });
+        CHECK(met == 500);
+    }
+    size_t met = 0;
+    map.for_each_near(12345, 30, [&](uint64_t, const Number&) { ++met; });
+    CHECK(met <= 1);
+}
