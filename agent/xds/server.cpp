@@ -106,6 +106,8 @@ struct Server::Impl {
     const std::shared_ptr<Hub> hub;
     AdsService ads;
     std::vector<int> ports;
+    // gRPC's core asks them at each handshake, though the server itself lets go of them once it listens.
+    std::vector<std::shared_ptr<grpc::ServerCredentials>> credentials;
     std::unique_ptr<grpc::Server> server;
     std::thread thread;
 
@@ -127,9 +129,9 @@ base::Result<void> Server::Impl::listen() {
         const Listener& listener = options.listeners[i];
         const bool is_unix = listener.address.starts_with("unix:");
         local = local || is_unix;
-        const auto credentials =
-            is_unix || !listener.tls ? grpc::InsecureServerCredentials() : reloadable_credentials(tls, !options.tls.client_roots.empty());
-        builder.AddListeningPort(listener.address, credentials, &ports[i]);
+        credentials.push_back(is_unix || !listener.tls ? grpc::InsecureServerCredentials()
+                                                       : reloadable_credentials(tls, !options.tls.client_roots.empty()));
+        builder.AddListeningPort(listener.address, credentials.back(), &ports[i]);
     }
     builder.RegisterService(&ads);
     for (grpc::Service* service : options.services) builder.RegisterService(service);
@@ -271,6 +273,9 @@ base::Result<void> Server::publish(const Snapshot& snapshot) {
 
 base::Result<void> Server::set_tls(const ServerTls& tls) {
     TRY(check_tls(tls));
+    if (tls.client_roots.empty() != impl_->options.tls.client_roots.empty())
+        return base::invalid(
+            "whether clients are asked for certificates is settled when the server starts: client_roots cannot come or go");
     impl_->tls->set(tls);
     return {};
 }

@@ -35,7 +35,9 @@ class ReloadableCredentials final : public grpc::ServerCredentials {
         ServerTls tls;
         if (!me.material_->newer_than(me.seen_, tls)) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
         const grpc_ssl_pem_key_cert_pair pair{tls.key.c_str(), tls.chain.c_str()};
-        *config = grpc_ssl_server_certificate_config_create(tls.client_roots.empty() ? nullptr : tls.client_roots.c_str(), &pair, 1);
+        // gRPC insists on roots even where no client is asked for a certificate; nothing is verified against them then.
+        const std::string& roots = tls.client_roots.empty() ? tls.chain : tls.client_roots;
+        *config = grpc_ssl_server_certificate_config_create(roots.c_str(), &pair, 1);
         base::wipe(tls.key);
         return *config == nullptr ? GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL : GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
     }

@@ -35,7 +35,7 @@ class TlsMaterial {
     uint64_t version_ = 1;
 };
 
-// For one listener.
+// For one listener. Must outlive the server that listens with them: its core calls back, and holds no reference.
 [[nodiscard]] std::shared_ptr<grpc::ServerCredentials> reloadable_credentials(std::shared_ptr<const TlsMaterial> material,
                                                                               bool ask_for_certificates);
 
