@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // warren-bench: the project's measurements, for anyone to repeat.
 #include "tools/bench/policy_bench.h"
+#include "tools/bench/xds_bench.h"
 
 #include <CLI/CLI.hpp>
 
@@ -16,15 +17,20 @@ int main(int argc, char** argv) {
     policy_command->add_flag("--json", policy.json, "machine-readable report");
     policy_command->add_option("--decisions", policy.decisions, "decisions measured of each kind")->check(CLI::Range(1'000, 10'000'000));
     policy_command->add_option("--changes", policy.changes, "single changes measured")->check(CLI::Range(10, 1'000'000));
+
+    warren::bench::XdsBenchOptions xds;
+    CLI::App* xds_command = app.add_subcommand("xds", "bringing a large mesh to nodes and keeping it current there");
+    xds_command->add_flag("--json", xds.json, "machine-readable report");
+    xds_command->add_option("--nodes", xds.nodes, "nodes connected")->check(CLI::Range(1, 1'000));
+    xds_command->add_option("--rate", xds.changes_per_second, "changes a second in the churn")->check(CLI::Range(1, 100'000));
+    xds_command->add_option("--seconds", xds.seconds, "of churn")->check(CLI::Range(1, 3'600));
     CLI11_PARSE(app, argc, argv);
 
-    if (*policy_command) {
-        auto report = warren::bench::policy_bench(policy);
-        if (!report) {
-            std::fprintf(stderr, "warren-bench: %s\n", report.error().message().c_str());
-            return 1;
-        }
-        std::fputs(report->c_str(), stdout);
+    auto report = *policy_command ? warren::bench::policy_bench(policy) : warren::bench::xds_bench(xds);
+    if (!report) {
+        std::fprintf(stderr, "warren-bench: %s\n", report.error().message().c_str());
+        return 1;
     }
+    std::fputs(report->c_str(), stdout);
     return 0;
 }
