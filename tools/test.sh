@@ -17,6 +17,7 @@ mkdir -p "$results"
 
 # Peers that are no Debian package; without them their tests are skipped.
 tests/mesh/peers.sh >/dev/null || echo "tests/mesh/peers.sh failed; tests with Envoy are skipped" >&2
+tests/agent/xds/peers.sh >/dev/null || echo "tests/agent/xds/peers.sh failed; tests with stock gRPC are skipped" >&2
 
 cmake --preset dev >"$results/configure-dev.log" || { cat "$results/configure-dev.log"; exit 1; }
 cmake --build --preset dev
