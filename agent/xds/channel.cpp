@@ -75,10 +75,14 @@ bool same_text(std::string_view a, std::string_view b) {
 }
 
 base::Result<std::shared_ptr<grpc::ChannelCredentials>> tls_credentials(const Endpoint& endpoint, const std::string& roots,
-                                                                        const std::string& alternative_host) {
+                                                                        const ChannelOptions& channel) {
     tls::TlsChannelCredentialsOptions options;
-    options.set_certificate_provider(std::make_shared<tls::StaticDataCertificateProvider>(roots));
+    const std::string& alternative_host = channel.alternative_host;
+    std::vector<tls::IdentityKeyCertPair> own;
+    if (!channel.certificate.none()) own.push_back({channel.certificate.key_pem, channel.certificate.chain_pem});
+    options.set_certificate_provider(std::make_shared<tls::StaticDataCertificateProvider>(roots, own));
     options.watch_root_certs();
+    if (!own.empty()) options.watch_identity_key_cert_pairs();
     options.set_verify_server_certs(true);
     options.set_check_call_host(false);  // the verifier knows the host and its alternative
     options.set_certificate_verifier(tls::ExternalCertificateVerifier::Create<NameVerifier>(endpoint.host, alternative_host));
@@ -149,7 +153,7 @@ base::Result<Endpoint> parse_endpoint(std::string_view address) {
 base::Result<std::shared_ptr<grpc::Channel>> make_channel(const Endpoint& endpoint, const std::string& roots,
                                                           const ChannelOptions& options) {
     const bool local = !endpoint.socket.empty();
-    const auto credentials = local ? grpc::InsecureChannelCredentials() : TRY(tls_credentials(endpoint, roots, options.alternative_host));
+    const auto credentials = local ? grpc::InsecureChannelCredentials() : TRY(tls_credentials(endpoint, roots, options));
     const std::string target = local ? endpoint.authority() : "dns:///" + endpoint.authority();
     auto channel = grpc::CreateCustomChannel(target, credentials, arguments_of(options));
     if (!channel) return base::invalid("gRPC refuses a channel to " + endpoint.authority());

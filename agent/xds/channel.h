@@ -29,12 +29,19 @@ struct Endpoint {
 // "https://host:port", where the scheme and the port (443) may be left out, or "unix:/path"; any other scheme is an error.
 [[nodiscard]] base::Result<Endpoint> parse_endpoint(std::string_view address);
 
+// What we show when the control plane asks who we are: a chain, leaf first, and its key, PEM. Empty: nothing.
+struct ClientCertificate {
+    std::string chain_pem, key_pem;
+    [[nodiscard]] bool none() const { return chain_pem.empty(); }
+};
+
 struct ChannelOptions {
     std::string alternative_host = {};  // ALT_XDS_HOSTNAME, ALT_CA_HOSTNAME
     std::chrono::milliseconds connect_timeout = std::chrono::seconds(5);
     std::chrono::milliseconds ping_interval = std::chrono::seconds(30);
     std::chrono::milliseconds ping_timeout = std::chrono::seconds(10);
     int max_message_bytes = 200 * 1024 * 1024;  // received
+    ClientCertificate certificate = {};         // a node's own (join.h); a new one needs a new channel
 };
 
 // roots: PEM, not used for a socket. Connects with the first call; an error is gRPC's refusal.

@@ -23,6 +23,8 @@ CASES = [
     ("ztunnel/a.cpp", "<bpf/libbpf.h>", False),
     ("agent/node/a.cpp", '"ztunnel/z.h"', False),
     ("agent/cluster/a.cpp", "<bpf/libbpf.h>", False),
+    ("agent/xds/a.cpp", "<openssl/x509.h>", False),
+    ("agent/xds/join.cpp", "<openssl/x509.h>", True),
     ("tests/a.cpp", '"tools/main.cpp"', False),
     ("elsewhere/a.cpp", "<vector>", True),  # not a folder of the tree: not looked at
 ]

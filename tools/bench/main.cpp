@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // warren-bench: the project's measurements, for anyone to repeat.
+#include "tools/bench/ca_bench.h"
 #include "tools/bench/policy_bench.h"
 #include "tools/bench/xds_bench.h"
 
@@ -24,9 +25,18 @@ int main(int argc, char** argv) {
     xds_command->add_option("--nodes", xds.nodes, "nodes connected")->check(CLI::Range(1, 1'000));
     xds_command->add_option("--rate", xds.changes_per_second, "changes a second in the churn")->check(CLI::Range(1, 100'000));
     xds_command->add_option("--seconds", xds.seconds, "of churn")->check(CLI::Range(1, 3'600));
+
+    warren::bench::CaBenchOptions ca;
+    CLI::App* ca_command = app.add_subcommand("ca", "signing certificates: the authority alone, and the service over gRPC");
+    ca_command->add_flag("--json", ca.json, "machine-readable report");
+    ca_command->add_option("--certificates", ca.certificates, "signed by each issuer")->check(CLI::Range(10, 1'000'000));
+    ca_command->add_option("--rate", ca.rate, "requests a second of the service")->check(CLI::Range(1, 10'000));
+    ca_command->add_option("--seconds", ca.seconds, "how long the service is asked")->check(CLI::Range(1, 3'600));
     CLI11_PARSE(app, argc, argv);
 
-    auto report = *policy_command ? warren::bench::policy_bench(policy) : warren::bench::xds_bench(xds);
+    auto report = *policy_command ? warren::bench::policy_bench(policy)
+                  : *xds_command  ? warren::bench::xds_bench(xds)
+                                  : warren::bench::ca_bench(ca);
     if (!report) {
         std::fprintf(stderr, "warren-bench: %s\n", report.error().message().c_str());
         return 1;

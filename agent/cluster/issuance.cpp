@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/cluster/issuance.h"
+
+namespace warren::cluster {
+
+using base::Errc;
+
+std::string_view status_name(Errc code) {
+    switch (code) {
+        case Errc::Denied: return "UNAUTHENTICATED";
+        case Errc::Invalid: return "INVALID_ARGUMENT";
+        case Errc::Exhausted: return "RESOURCE_EXHAUSTED";
+        default: return "INTERNAL";
+    }
+}
+
+Issuance::Issuance(IssuanceParts parts, const IssuanceLimits& limits, const base::Clock& clock)
+    : parts_(parts), callers_(limits.caller, clock), failures_(limits.failures, clock) {}
+
+base::Error Issuance::refused(const AuditEvent& who, base::Error why) {
+    AuditEvent event = who;
+    const std::string reason = why.message();
+    event.code = status_name(why.code);
+    event.reason = reason;
+    if (parts_.audit != nullptr) parts_.audit->write(event);
+    return why;
+}
+
+// A flood is one line an interval, with a count: the log is no place to be flooded either.
+base::Error Issuance::limited(const AuditEvent& who, std::string_view key) {
+    ++stats_.limited;
+    const base::Error why{Errc::Exhausted, 0, "", "too many requests of " + std::string(key)};
+    const auto verdict = repeats_.note(key);
+    if (!verdict.log) return why;
+    AuditEvent event = who;
+    event.repeated = verdict.repeated.value_or(0);
+    return refused(event, why);
+}
+
+base::Result<CallerIdentity> Issuance::admit(const PresentedCredentials& shown, base::MonoTime deadline) {
+    ++stats_.requests;
+    AuditEvent event;
+    event.peer = shown.peer;
+    const std::string address = peer_key(shown.peer);
+    // Those with a client certificate were vouched for by the handshake; others behind the same address do not shut them out.
+    const bool by_address = shown.certificate_pem.empty();
+    if (by_address && !failures_.peek(address)) return limited(event, address);
+    auto caller = parts_.authenticator->authenticate(shown, deadline);
+    if (!caller) {
+        ++stats_.unauthenticated;
+        (void)failures_.take(address);
+        (void)refused(event, std::move(caller).error());
+        return base::Error{Errc::Denied, 0, "", "authentication failed"};  // what exactly is for the audit log
+    }
+    event.caller = caller->name;
+    if (caller->kind == CallerKind::Node) event.node = caller->node;
+    // One bucket for all that cannot be told apart would be everybody's: the anonymous and a shared token count by address.
+    const bool shared = caller->kind == CallerKind::Anonymous || caller->kind == CallerKind::Bootstrap;
+    const std::string key = shared ? caller->name + " at " + address : caller->name;
+    if (!callers_.take(key)) return limited(event, key);
+    return caller;
+}
+
+base::Error Issuance::refuse_request(const CallerIdentity& caller, base::Error why, std::string_view peer) {
+    ++stats_.bad_requests;
+    AuditEvent event;
+    event.caller = caller.name;
+    event.peer = peer;
+    return refused(event, std::move(why));
+}
+
+base::Result<IssuedCertificate> Issuance::issue(const CallerIdentity& caller, const IssuanceRequest& request, std::string_view peer) {
+    AuditEvent event;
+    event.caller = caller.name;
+    event.peer = peer;
+    event.identity = request.impersonated;
+    if (caller.kind == CallerKind::Node) event.node = caller.node;
+    auto subject = parts_.authorizer->authorize(caller, request.impersonated);
+    if (!subject) {
+        ++(subject.error().code == Errc::Invalid ? stats_.bad_requests : stats_.not_allowed);
+        return refused(event, std::move(subject).error());
+    }
+    event.identity = subject->uri;
+    auto made = parts_.authority->sign(request.csr_pem, *subject, request.lifetime);
+    if (!made) {
+        ++(made.error().code == Errc::Invalid ? stats_.bad_requests : stats_.failed);
+        return refused(event, std::move(made).error());
+    }
+    ++stats_.issued;
+    event.issued = true;
+    event.serial = made->serial;
+    event.not_after = made->not_after;
+    if (parts_.audit != nullptr) parts_.audit->write(event);
+    return made;
+}
+
+}  // namespace warren::cluster

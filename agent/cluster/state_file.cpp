@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/cluster/state_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <thread>
+
+namespace warren::cluster {
+
+namespace {
+
+constexpr std::chrono::seconds kLockPatience{5};
+constexpr std::chrono::milliseconds kLockPause{20};
+
+base::Result<void> write_all(int fd, std::string_view content, const std::string& path) {
+    while (!content.empty()) {
+        const ssize_t n = ::write(fd, content.data(), content.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return base::os_error("write", path);
+        content.remove_prefix(static_cast<size_t>(n));
+    }
+    return {};
+}
+
+std::string folder_of(const std::string& path) {
+    const std::string parent = std::filesystem::path(path).parent_path().string();
+    return parent.empty() ? "." : parent;
+}
+
+}  // namespace
+
+base::Result<void> make_private_folder(const std::string& path) {
+    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return base::os_error("mkdir", path);
+    struct stat info{};
+    if (::stat(path.c_str(), &info) != 0) return base::os_error("stat", path);
+    if (!S_ISDIR(info.st_mode)) return base::invalid(path + " is not a folder");
+    if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return base::Error{base::Errc::Denied, 0, "", path + " can be written by others; chmod 0700 it"};
+    return {};
+}
+
+base::Result<void> sync_folder(const std::string& path) {
+    const base::Fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!folder) return base::os_error("open", path);
+    if (::fsync(folder.get()) != 0) return base::os_error("fsync", path);
+    return {};
+}
+
+base::Result<void> write_file(const std::string& path, std::string_view content, unsigned mode) {
+    std::string beside = path + ".XXXXXX";
+    const base::Fd file(::mkostemp(beside.data(), O_CLOEXEC));
+    if (!file) return base::os_error("create", beside);
+    auto written = write_all(file.get(), content, path);
+    if (written && ::fchmod(file.get(), mode) != 0) written = base::os_error("chmod", beside);
+    if (written && ::fsync(file.get()) != 0) written = base::os_error("fsync", beside);
+    if (written && ::rename(beside.c_str(), path.c_str()) != 0) written = base::os_error("rename", path);
+    if (!written) {
+        ::unlink(beside.c_str());
+        return written;
+    }
+    return sync_folder(folder_of(path));
+}
+
+base::Result<base::Fd> lock_file(const std::string& path) {
+    base::Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!file) return base::os_error("open", path);
+    const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
+    while (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EINTR) continue;
+        if (errno != EWOULDBLOCK) return base::os_error("lock", path);
+        if (std::chrono::steady_clock::now() >= deadline)
+            return base::Error{base::Errc::Timeout, 0, "lock", path + " is held by another process"};
+        std::this_thread::sleep_for(kLockPause);
+    }
+    return file;
+}
+
+FileMark mark_of(const std::string& path) {
+    struct stat info{};
+    if (::stat(path.c_str(), &info) != 0) return {};
+    const auto ns = [](const timespec& t) { return static_cast<int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec; };
+    return {info.st_dev, info.st_ino, static_cast<uint64_t>(info.st_size), ns(info.st_mtim), ns(info.st_ctim)};
+}
+
+}  // namespace warren::cluster

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/agent/cluster/issuance_fixture.h"
+
+#include <nlohmann/json.hpp>
+
+#include <sstream>
+
+using namespace std::chrono_literals;
+using namespace warren;
+using namespace warren::tests;
+using base::Errc;
+using cluster::PresentedCredentials;
+
+namespace {
+
+constexpr const char* kPeer = "ipv4:10.0.0.1:4711";
+
+PresentedCredentials bearer(const std::string& token) {
+    PresentedCredentials shown;
+    shown.bearer = token;
+    shown.peer = kPeer;
+    return shown;
+}
+PresentedCredentials with_certificate(const std::string& pem) {
+    PresentedCredentials shown;
+    shown.certificate_pem = pem;
+    shown.peer = kPeer;
+    return shown;
+}
+template <class T>
+std::string failure(const base::Result<T>& result) {
+    return result ? "no error" : std::string(cluster::status_name(result.error().code)) + ": " + result.error().message();
+}
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("issuance: a node has exactly the identities of the workloads that run on it, and its own") {
+    IssuanceWorld w;
+    const std::string n1 = w.node_certificate("n1"), n2 = w.node_certificate("n2");
+    CHECK(w.ask(with_certificate(n1), kWeb.uri()));
+    CHECK(has(failure(w.ask(with_certificate(n2), kWeb.uri())), "UNAUTHENTICATED: "));
+    CHECK(has(failure(w.ask(with_certificate(n1), kDb.uri())), "known to run on node 'n1'"));
+    CHECK(has(failure(w.ask(with_certificate(n1), "spiffe://other.domain/ns/prod/sa/web")), "trust domain"));
+    CHECK(has(failure(w.ask(with_certificate(n1), cluster::node_uri("cluster.local", "n2"))), "UNAUTHENTICATED"));
+    CHECK(has(failure(w.ask(with_certificate(n1), "prod/web")), "INVALID_ARGUMENT: ImpersonatedIdentity"));
+    CHECK(has(failure(w.ask(with_certificate(n1), "spiffe://cluster.local/ns//sa/web")), "INVALID_ARGUMENT"));
+    // A pod comes and goes: the next question knows.
+    w.workloads.add("n1", kDb);
+    w.workloads.add("n1", kDb);
+    CHECK(w.ask(with_certificate(n1), kDb.uri()));
+    w.workloads.remove("n1", kDb);
+    CHECK(w.ask(with_certificate(n1), kDb.uri()));
+    w.workloads.remove("n1", kDb);
+    CHECK_FALSE(w.ask(with_certificate(n1), kDb.uri()));
+    // Itself: renewal, with a certificate that is no server's.
+    const auto renewed = w.ask(with_certificate(n1), "");
+    REQUIRE(renewed);
+    CHECK(w.authority->verify(renewed->chain.front())->uri == "spiffe://cluster.local/node/n1");
+    CHECK_FALSE(w.verified(*renewed, w.authority->trust()->roots_pem, "-purpose sslserver").first);
+    CHECK(w.verified(*renewed, w.authority->trust()->roots_pem, "-purpose sslclient").first);
+}
+
+TEST_CASE("issuance: a workload's certificate, a stranger's, an expired and a revoked one open nothing") {
+    IssuanceWorld w;
+    const std::string workload = w.sign(*w.authority).chain.front(), n1 = w.node_certificate("n1");
+    CHECK(failure(w.ask(with_certificate(workload), "")) == "UNAUTHENTICATED: authentication failed");
+    CaWorld other;
+    const auto stranger = other.sign(*other.open(), 0s, {cluster::Purpose::Node, "spiffe://cluster.local/node/n1", {}});
+    CHECK_FALSE(w.ask(with_certificate(stranger.chain.front()), kWeb.uri()));
+    w.dir.write("state/revoked", "node n1\n");
+    REQUIRE(*w.authority->refresh());
+    CHECK_FALSE(w.ask(with_certificate(n1), kWeb.uri()));
+    CHECK_FALSE(w.ask(bearer(w.token("n1", "n1")), ""));
+    w.dir.write("state/revoked", "");
+    REQUIRE(*w.authority->refresh());
+    CHECK(w.ask(with_certificate(n1), kWeb.uri()));
+    w.clock.advance(25h);
+    CHECK_FALSE(w.ask(with_certificate(n1), kWeb.uri()));
+    CHECK(has(w.audit_text(), "not valid now"));
+}
+
+TEST_CASE("issuance: a bootstrap token buys the certificate of its node, nothing else, until it expires") {
+    IssuanceWorld w;
+    const std::string one = w.token("one", "n1"), rack = w.token("rack", "rack-1-*", 2h);
+    const auto joined = w.ask(bearer(one), "");
+    REQUIRE(joined);
+    CHECK(w.authority->verify(joined->chain.front())->uri == "spiffe://cluster.local/node/n1");
+    CHECK(w.ask(bearer(one), "spiffe://cluster.local/node/n1"));
+    CHECK(has(failure(w.ask(bearer(one), "spiffe://cluster.local/node/n2")), "UNAUTHENTICATED"));
+    CHECK(has(failure(w.ask(bearer(one), kWeb.uri())), "join with it first"));
+    CHECK(has(failure(w.ask(bearer(rack), "")), "INVALID_ARGUMENT"));
+    CHECK(w.ask(bearer(rack), "spiffe://cluster.local/node/rack-1-7"));
+    CHECK_FALSE(w.ask(bearer(rack), "spiffe://cluster.local/node/rack-2-7"));
+    CHECK_FALSE(w.ask(bearer(rack), "spiffe://elsewhere/node/rack-1-7"));
+    w.clock.advance(61min);
+    CHECK(failure(w.ask(bearer(one), "")) == "UNAUTHENTICATED: authentication failed");
+    CHECK(w.ask(bearer(rack), "spiffe://cluster.local/node/rack-1-7"));
+    CHECK(w.kubernetes.reviews == 0);  // bootstrap tokens are not shown to anybody
+}
+
+TEST_CASE("issuance: the node authorizer's five checks of a Kubernetes token") {
+    IssuanceWorld w;
+    CHECK(w.ask(bearer("zt"), kWeb.uri()));
+    CHECK(has(failure(w.ask(bearer("zt"), kDb.uri())), "UNAUTHENTICATED"));
+    w.kubernetes.tokens["app"] = {"prod", "app", "app-1", "uid-9"};
+    CHECK(has(failure(w.ask(bearer("app"), kWeb.uri())), "prod/app may not ask for others"));
+    const auto own = w.ask(bearer("app"), "");
+    REQUIRE(own);
+    CHECK(w.authority->verify(own->chain.front())->uri == "spiffe://cluster.local/ns/prod/sa/app");
+    w.kubernetes.tokens["zt"].pod_uid = "uid-of-before";
+    CHECK_FALSE(w.ask(bearer("zt"), kWeb.uri()));
+    w.kubernetes.tokens["zt"].pod_uid = "";
+    CHECK(has(failure(w.ask(bearer("zt"), kWeb.uri())), "not bound to a pod"));
+    CHECK_FALSE(w.ask(bearer("zt"), "spiffe://cluster.local/node/n1"));
+    CHECK_FALSE(w.ask(bearer("forged"), kWeb.uri()));
+    CHECK_FALSE(w.ask(bearer(std::string(17'000, 'x')), kWeb.uri()));
+    CHECK_FALSE(w.ask(bearer(""), kWeb.uri()));
+}
+
+TEST_CASE("issuance: the insecure demo signs for whoever asks, but never for a node") {
+    IssuanceWorld w({}, true);
+    CHECK(w.ask(bearer("anything"), kDb.uri()));
+    CHECK(w.ask(bearer(""), kDb.uri()));
+    CHECK_FALSE(w.ask(bearer(""), ""));
+    CHECK_FALSE(w.ask(bearer(""), "spiffe://cluster.local/node/n1"));
+    CHECK(has(w.audit_text(), "\"caller\":\"anonymous\""));
+}
+
+TEST_CASE("issuance: a flood of one caller is limited, others are not, and the table stays bounded") {
+    cluster::IssuanceLimits limits;
+    limits.caller = {.per_second = 1, .burst = 3, .max_keys = 2};
+    IssuanceWorld w(limits);
+    const std::string n1 = w.node_certificate("n1"), n2 = w.node_certificate("n2");
+    for (int i = 0; i < 3; ++i) CHECK(w.ask(with_certificate(n1), ""));
+    for (int i = 0; i < 20; ++i) CHECK(has(failure(w.ask(with_certificate(n1), "")), "RESOURCE_EXHAUSTED"));
+    CHECK(w.ask(with_certificate(n2), ""));
+    w.clock.advance(2s);
+    for (int i = 0; i < 2; ++i) CHECK(w.ask(with_certificate(n1), ""));
+    CHECK_FALSE(w.ask(with_certificate(n1), ""));
+    CHECK(w.issuance.stats().limited == 21);
+    cluster::RateLimit table({.per_second = 1, .burst = 1, .max_keys = 5}, w.clock);
+    for (int i = 0; i < 1000; ++i) CHECK(table.take("peer " + std::to_string(i)));
+    CHECK(table.keys() == 5);
+}
+
+TEST_CASE("issuance: guessing tokens is limited by address before anybody is asked, and does not shut out nodes behind it") {
+    IssuanceWorld w;
+    const std::string n1 = w.node_certificate("n1"), good = w.token("one", "n1");
+    int refused = 0;
+    while (!has(failure(w.ask(bearer("warren-join-guess"), "")), "RESOURCE_EXHAUSTED") && refused < 1000) ++refused;
+    CHECK(refused == 50);
+    CHECK_FALSE(w.ask(bearer(good), ""));
+    CHECK(w.ask(with_certificate(n1), kWeb.uri()));
+    auto elsewhere = bearer(good);
+    elsewhere.peer = "ipv4:10.0.0.2:1";
+    CHECK(w.ask(elsewhere, ""));
+    w.clock.advance(10s);
+    CHECK(w.ask(bearer(good), ""));
+}
+
+TEST_CASE("issuance: every issuance and refusal is one line of JSON that says who, what and why, and no secret") {
+    IssuanceWorld w;
+    const std::string n1 = w.node_certificate("n1"), secret = w.token("one", "n1");
+    const auto made = w.ask(with_certificate(n1), kWeb.uri());
+    REQUIRE(made);
+    (void)w.ask(with_certificate(n1), "evil\n\xff{\"");
+    (void)w.ask(bearer(secret + "x"), "");
+    (void)w.ask(bearer(secret), "");
+    std::vector<nlohmann::json> lines;
+    std::istringstream text(w.audit_text());
+    for (std::string line; std::getline(text, line);) lines.push_back(nlohmann::json::parse(line, nullptr, false));
+    REQUIRE(lines.size() == 4);
+    CHECK(lines[0]["event"] == "certificate_issued");
+    CHECK(lines[0]["caller"] == "node/n1");
+    CHECK(lines[0]["node"] == "n1");
+    CHECK(lines[0]["identity"] == kWeb.uri());
+    CHECK(lines[0]["serial"] == made->serial);
+    CHECK(lines[0]["not_after"] == base::to_rfc3339(made->not_after, 0));
+    CHECK(lines[0]["peer"] == kPeer);
+    CHECK(lines[1]["event"] == "certificate_refused");
+    CHECK(lines[1]["code"] == "INVALID_ARGUMENT");
+    CHECK(lines[2]["code"] == "UNAUTHENTICATED");
+    CHECK(lines[2]["reason"] == "the bootstrap token is unknown");
+    CHECK(lines[3]["caller"] == "token/one");
+    CHECK(w.audit_text().find(secret) == std::string::npos);
+    CHECK(w.audit->stats().dropped == 0);
+}
+
+TEST_CASE("issuance: peers are counted by address, IPv6 by its /64") {
+    CHECK(cluster::peer_key("ipv4:10.0.0.1:4711") == "ipv4:10.0.0.1");
+    CHECK(cluster::peer_key("ipv6:[2001:db8::1]:1") == cluster::peer_key("ipv6:%5B2001:db8::ffff%5D:2"));
+    CHECK(cluster::peer_key("ipv6:[2001:db8::1]:1") != cluster::peer_key("ipv6:[2001:db8:0:1::1]:1"));
+    CHECK(cluster::peer_key("ipv6:[::ffff:10.0.0.1]:1") == "ipv4:10.0.0.1");
+    CHECK(cluster::peer_key("unix:/run/x") == "unix:/run/x");
+    for (const char* odd : {"", "ipv6:", "ipv6:[", "ipv6:[]", "ipv4:"}) (void)cluster::peer_key(odd);
+}
