@@ -32,6 +32,7 @@ RULES = [
     (r"policy/", ["base", "policy"], []),
     (r"agent/xds/join[a-z_]*\.(h|cpp)", ["base", "agent/xds", "generated"], ["grpc", "protobuf", "openssl"]),
     (r"agent/xds/", ["base", "agent/xds", "generated"], ["grpc", "protobuf"]),
+    (r"agent/kube/kube_config\.(h|cpp)", ["base", "agent/kube", "policy/document.h", "policy/document_yaml.h"], []),
     (r"agent/kube/", ["base", "agent/kube"], ["curl", "json"]),
     (r"agent/cni/", ["base", "agent/cni"], ["json"]),
     (r"agent/node/", ["base", "policy", "agent/xds", "agent/kube", "agent/node", "bpf/abi.h", "generated"],
