@@ -29,7 +29,7 @@ Result<std::optional<std::string>> condition_patch(std::string_view object, cons
         for (json& present : conditions) {
             if (!present.is_object() || present.value("type", "") != condition.type) continue;
             found = true;
-            if (present.value("status", "") == wanted["status"] && present.contains("lastTransitionTime"))
+            if (present.value("status", json()) == wanted["status"] && present.contains("lastTransitionTime"))
                 wanted["lastTransitionTime"] = present["lastTransitionTime"];
             if (present == wanted) return std::optional<std::string>();
             present = wanted;

@@ -208,7 +208,12 @@ size_t Transfer::Impl::on_header(char* data, size_t size, size_t count, void* se
     const bool is = line.size() > kName.size() && std::equal(kName.begin(), kName.end(), line.begin(), [](char want, char got) {
                         return want == (got >= 'A' && got <= 'Z' ? static_cast<char>(got + ('a' - 'A')) : got);
                     });
-    if (is) static_cast<Impl*>(self)->reply.retry_after = parse_retry_after(line.substr(kName.size()));
+    Impl& me = *static_cast<Impl*>(self);
+    if (is) me.reply.retry_after = parse_retry_after(line.substr(kName.size()));
+    if (line == "\r\n" || line == "\n") {
+        curl_easy_getinfo(me.curl, CURLINFO_RESPONSE_CODE, &me.reply.status);
+        if (me.receiver != nullptr && me.reply.ok()) me.receiver->on_open();
+    }
     return line.size();
 }
 

@@ -39,6 +39,7 @@ class Endpoint {
 class Receiver {
   public:
     virtual ~Receiver() = default;
+    virtual void on_open() {}  // the head of a success, before its body
     virtual bool on_data(std::string_view bytes) = 0;
 };
 

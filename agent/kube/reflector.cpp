@@ -62,7 +62,6 @@ Reflector::Step Reflector::next() {
         add("timeoutSeconds", std::to_string(limit));
         step.limits = {.total = std::chrono::seconds(limit) + kWatchMargin, .silence = options_.silence};
         if (spec_.metadata_only) step.request.accept = kMetadata;
-        stats_.state = State::Watching;
     } else {
         if (expired_lists_ < kMaxExpiredLists) add("limit", std::to_string(page_size_));
         if (!continue_.empty()) add("continue", continue_);
@@ -126,12 +125,18 @@ void Reflector::finish_list(MonoTime now) {
     for (const std::string& key : gone) erase(key);
     expired_lists_ = 0;
     backoff_.reset();
+    failures_ = 0;
     stats_.last_error.clear();
     watching_ = true;
     at_ = now;
     stats_.synced = true;
     stats_.state = State::Watching;
     handler_.synced(kind_, false);
+}
+
+void Reflector::on_open() {
+    stats_.state = State::Watching;
+    stats_.last_error.clear();
 }
 
 bool Reflector::on_data(std::string_view bytes) {
@@ -153,8 +158,8 @@ bool Reflector::on_line(std::string_view line) {
         return false;
     }
     ++lines_seen_;
-    stats_.last_error.clear();
     if (event->type == WatchEvent::Type::Error) return on_error_event(*event);
+    refused_watches_ = 0;
     on_object(std::move(*event));
     return true;
 }
@@ -189,6 +194,7 @@ void Reflector::watch_over(const Result<Reply>& reply, MonoTime now) {
         restart_list();
         return not_found(now);
     }
+    if (now - started_ >= kShortWatch) failures_ = 0;
     if (relist_ || (reply && reply->status == 410)) {
         if (!relist_) ++stats_.gone;
         watching_ = false;
@@ -211,7 +217,6 @@ void Reflector::watch_over(const Result<Reply>& reply, MonoTime now) {
     }
     // Cut or ended in its time: go on from where it was. A server that is away shows at the next attempt, which is a short one.
     if (!reply) ++stats_.errors;
-    refused_watches_ = 0;
     at_ = now;
     if (now - started_ < kShortWatch)
         at_ += backoff_.next(random_);
@@ -259,13 +264,14 @@ void Reflector::failed(const std::string& text, MonoTime now, const Reply* reply
     ++stats_.errors;
     stats_.last_error = text;
     stats_.state = State::Waiting;
+    ++failures_;
     auto wait = backoff_.next(random_);
     if (reply != nullptr && reply->retry_after) {
         // All who were told the same time must not come back at the same moment.
         wait = *reply->retry_after + std::min<std::chrono::nanoseconds>(wait, std::chrono::seconds(1));
     }
     at_ = now + wait;
-    handler_.problem(kind_, text);
+    if ((failures_ & (failures_ - 1)) == 0) handler_.problem(kind_, text);
 }
 
 void Reflector::restart_list() { continue_.clear(); }

@@ -36,7 +36,8 @@ class Handler {
     virtual void remove(size_t kind, const std::string& key) = 0;  // "NS/NAME"; only what was given to upsert
     // The state is whole: at the end of each list. missing: the server does not know the kind, and there are no objects of it.
     virtual void synced(size_t kind, bool missing) = 0;
-    // One line for people: an object that was passed over, or why nothing comes at present.
+    // One line for people: an object that was passed over, or why nothing comes at present; of failures in a row only the first, the
+    // second, the fourth and so on.
     virtual void problem(size_t kind, const std::string& text) {
         static_cast<void>(kind);
         static_cast<void>(text);
@@ -83,7 +84,8 @@ class Reflector {
     };
     [[nodiscard]] Step next();
 
-    // The stream's bytes; false: end it.
+    void on_open();  // the stream of the last step began
+    // Its bytes; false: end it.
     bool on_data(std::string_view bytes);
     // The exchange of the last step is over. The handler is called from inside.
     void done(const base::Result<Reply>& reply, base::MonoTime now);
@@ -128,6 +130,7 @@ class Reflector {
     };
     std::unordered_map<std::string, Held> held_;
     uint32_t list_ = 0;
+    uint64_t failures_ = 0;       // in a row
     unsigned expired_lists_ = 0;  // in a row
 
     LineSplitter lines_;

@@ -23,6 +23,7 @@ class Kind final : public Receiver {
     Kind(std::shared_ptr<Endpoint> endpoint, size_t index, WatchSpec spec, const ReflectorOptions& options, base::RandomEngine& random,
          Handler& handler)
         : reflector(index, std::move(spec), options, random, handler), transfer(std::move(endpoint)) {}
+    void on_open() override { reflector.on_open(); }
     bool on_data(std::string_view bytes) override { return reflector.on_data(bytes); }
 
     Reflector reflector;
