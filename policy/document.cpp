@@ -7,9 +7,7 @@
 
 namespace warren::policy {
 
-std::string Document::Builder::at(size_t line, std::string_view why) const {
-    return document_.name_ + ":" + std::to_string(line) + ": " + std::string(why);
-}
+std::string Document::Builder::at(size_t line, std::string_view why) const { return document_.place(line) + ": " + std::string(why); }
 
 void Document::Builder::fail(size_t line, std::string_view why) {
     if (failure_.empty()) failure_ = at(line, why);
@@ -78,10 +76,12 @@ Node Node::next() const {
 }
 
 base::Error Node::refuse(std::string_view why) const {
-    std::string text = document_->name_ + ":" + std::to_string(document_->entries_[index_].line) + ": " + document_->path(index_);
+    std::string text = document_->place(document_->entries_[index_].line) + ": " + document_->path(index_);
     if (index_ != 0) text += ": ";
     return base::invalid(text.append(why));
 }
+
+std::string Document::place(size_t line) const { return lines_ ? name_ + ":" + std::to_string(line) : name_; }
 
 // Walks down from the root: each step is the child whose subtree holds the node.
 std::string Document::path(uint32_t index) const {

@@ -89,7 +89,10 @@ class Document {
 
     [[nodiscard]] std::string path(uint32_t index) const;
 
+    [[nodiscard]] std::string place(size_t line) const;
+
     std::string name_;
+    bool lines_ = true;
     std::string text_;
     std::vector<std::string> tags_{std::string()};
     std::vector<Entry> entries_;
@@ -100,6 +103,9 @@ class Document::Builder {
   public:
     // name: how errors call the text, usually a file name.
     explicit Builder(std::string_view name, size_t max_depth = kMaxDepth) : max_depth_(max_depth) { document_.name_ = name; }
+
+    // For text that nobody sees as lines, such as an object of an API server: errors name the document and the path alone.
+    void without_lines() { document_.lines_ = false; }
 
     // line counts from 1. The tag is the YAML one, empty where there is none.
     bool leaf(size_t line, Node::Kind kind, std::string_view text, std::string_view tag = {}, bool quoted = false);

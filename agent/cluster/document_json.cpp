@@ -94,13 +94,14 @@ class Sax {
 
 }  // namespace
 
-base::Result<Document> document_from_json(std::string_view text, std::string_view name) {
+base::Result<Document> document_from_json(std::string_view text, std::string_view name, Lines lines) {
     if (text.size() > Document::kMaxBytes) {
         return base::invalid(std::string(name) + ": " + std::to_string(text.size()) + " bytes; at most " +
                              std::to_string(Document::kMaxBytes) + " are read, split it");
     }
     Progress progress;
     Document::Builder builder(name, policy::kMaxObjectDepth);
+    if (lines == Lines::Off) builder.without_lines();
     Sax sax(builder, progress);
     std::string thrown;
     bool done = false;

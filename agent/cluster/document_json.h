@@ -10,7 +10,8 @@
 
 namespace warren::cluster {
 
+enum class Lines : bool { Off, On };
 // name: how errors call the text, usually a file name.
-base::Result<policy::Document> document_from_json(std::string_view text, std::string_view name);
+base::Result<policy::Document> document_from_json(std::string_view text, std::string_view name, Lines lines = Lines::On);
 
 }  // namespace warren::cluster

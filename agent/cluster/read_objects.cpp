@@ -101,6 +101,12 @@ void ObjectReader::add(std::string_view text, std::string_view name) {
     for (const Document& document : *documents) add_document(document.root());
 }
 
+void ObjectReader::add_json(std::string_view text, std::string_view name) {
+    const auto json = document_from_json(text, name, Lines::Off);
+    if (!json) return problems_.error(json.error().detail);
+    add_object(json->root(), {});
+}
+
 void ObjectReader::add_document(Node root) {
     if (!root.is(Node::Kind::Sequence)) return add_object(root, {});
     for (const Node element : root) add_object(element, {});

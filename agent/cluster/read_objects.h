@@ -26,6 +26,8 @@ class ObjectReader {
   public:
     // name: how errors call the text, usually a file name.
     void add(std::string_view text, std::string_view name);
+    // One object of an API server, as JSON. name: "KIND NS/NAME"; there are no lines to name.
+    void add_json(std::string_view text, std::string_view name);
 
     [[nodiscard]] Objects& objects() { return objects_; }
     [[nodiscard]] Diagnostics& problems() { return problems_; }

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The objects of a source that come and go one by one, held as the conversion wants them. Belongs to one thread. Memory: the structs of
+// kube_objects and one index entry each.
+#pragma once
+
+#include "agent/cluster/kube_objects.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace warren::cluster {
+
+// In the order of the members of Objects.
+enum class ObjectKind : uint8_t {
+    Pod,
+    Node,
+    Namespace,
+    Service,
+    EndpointSlice,
+    WorkloadEntry,
+    ServiceEntry,
+    Gateway,
+    GatewayClass,
+    AuthorizationPolicy,
+    PeerAuthentication,
+};
+inline constexpr size_t kObjectKinds = 11;
+[[nodiscard]] std::string_view to_string(ObjectKind kind) noexcept;
+
+class ObjectStore {
+  public:
+    [[nodiscard]] const Objects& objects() const { return objects_; }
+    [[nodiscard]] size_t count(ObjectKind kind) const { return index_[static_cast<size_t>(kind)].size(); }
+
+    [[nodiscard]] bool contains(ObjectKind kind, const std::string& key) const { return index_[static_cast<size_t>(kind)].count(key) != 0; }
+
+    // Takes the one object of the kind that is in the fragment, in place of one of the same key ("NS/NAME"); false when there is none.
+    bool upsert(ObjectKind kind, Objects& fragment);
+    bool remove(ObjectKind kind, const std::string& key);  // false: not there
+
+  private:
+    using Index = std::unordered_map<std::string, size_t>;
+    Objects objects_;
+    std::array<Index, kObjectKinds> index_;
+};
+
+}  // namespace warren::cluster

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/cluster/policy_status.h"
+
+#include "agent/cluster/convert_authorization.h"
+#include "agent/cluster/keys.h"
+
+#include <algorithm>
+
+namespace warren::cluster {
+
+namespace {
+
+// Also how often a writer that does not lead looks whether it does.
+constexpr auto kRetry = std::chrono::seconds(5);
+constexpr size_t kMaxMessage = 1024;
+
+const kube::Resource kPolicies{"security.istio.io", {"v1"}, "authorizationpolicies", "AuthorizationPolicy"};
+
+// "Kubernetes: AuthorizationPolicy NS/NAME: WHY" or "AuthorizationPolicy NS/NAME: WHY": the object says itself who it is.
+std::string without_name(const std::string& text, const AuthorizationPolicy& policy) {
+    const std::string name = policy.meta.key() + ": ";
+    const size_t at = text.find(name);
+    return at == std::string::npos ? text : text.substr(at + name.size());
+}
+
+}  // namespace
+
+std::optional<kube::Condition> policy_condition(const AuthorizationPolicy& policy, const Settings& settings) {
+    const auto& labels = policy.meta.labels;
+    if (policy.has_target || (has_label(labels, keys::kRevision) && label(labels, keys::kRevision) != settings.revision))
+        return std::nullopt;
+    Diagnostics problems;
+    const bool enforced = convert_authorization(policy, settings, problems).has_value();
+    kube::Condition out{"ZtunnelAccepted", enforced, "Accepted", "enforced by node proxies"};
+    std::string text;
+    for (const auto* lines : {&problems.errors(), &problems.warnings()})
+        for (const std::string& line : *lines) text += (text.empty() ? "" : "; ") + without_name(line, policy);
+    if (!enforced && text.empty()) text = "annotation istio.io/dry-run: the policy is not enforced";
+    if (text.empty()) return out;
+    out.reason = "UnsupportedValue";
+    out.message = text.substr(0, kMaxMessage);
+    return out;
+}
+
+PolicyStatusWriter::~PolicyStatusWriter() { stop(); }
+
+void PolicyStatusWriter::start() {
+    thread_ = std::thread([this] { run(); });
+}
+
+void PolicyStatusWriter::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        stopping_ = true;
+    }
+    wake_.notify_all();
+    if (thread_.joinable()) thread_.join();
+}
+
+void PolicyStatusWriter::update(const Objects& objects, const Settings& settings) {
+    std::map<std::string, kube::Condition> now;
+    for (const AuthorizationPolicy& policy : objects.authorization_policies)
+        if (auto condition = policy_condition(policy, settings)) now.emplace(policy.meta.key(), std::move(*condition));
+    const std::lock_guard lock(mutex_);
+    std::erase_if(wanted_, [&](const auto& entry) { return now.count(entry.first) == 0; });
+    for (auto& [key, condition] : now) {
+        const auto [at, fresh] = wanted_.try_emplace(key, Wanted{condition});
+        if (!fresh && !(at->second.condition == condition)) at->second = Wanted{std::move(condition)};
+    }
+    dirty_ = true;
+    wake_.notify_one();
+}
+
+void PolicyStatusWriter::run() {
+    std::unique_lock lock(mutex_);
+    bool led = false;
+    while (!stopping_) {
+        dirty_ = false;
+        const bool leads = leading_();
+        if (leads && !led)
+            for (auto& [key, wanted] : wanted_) wanted.written = false;  // another may have written since
+        led = leads;
+        if (leads) write_all(lock);
+        wake_.wait_for(lock, kRetry, [this] { return stopping_ || dirty_; });
+    }
+}
+
+void PolicyStatusWriter::write_all(std::unique_lock<std::mutex>& lock) {
+    std::vector<std::pair<std::string, kube::Condition>> todo;
+    for (const auto& [key, wanted] : wanted_)
+        if (!wanted.written) todo.emplace_back(key, wanted.condition);
+    for (const auto& [key, condition] : todo) {
+        if (stopping_) return;
+        lock.unlock();
+        const size_t slash = key.find('/');
+        const bool leads = leading_();
+        auto done = leads ? kube::write_condition(client_, kPolicies, key.substr(0, slash), key.substr(slash + 1), condition)
+                          : base::Result<void>();
+        lock.lock();
+        if (!leads) return;
+        if (!done) {
+            ++stats_.errors;
+            stats_.last_error = done.error().message();
+            continue;
+        }
+        ++stats_.writes;
+        const auto at = wanted_.find(key);
+        if (at != wanted_.end() && at->second.condition == condition) at->second.written = true;
+    }
+}
+
+PolicyStatusWriter::Stats PolicyStatusWriter::stats() const {
+    const std::lock_guard lock(mutex_);
+    Stats out = stats_;
+    out.waiting = static_cast<size_t>(std::count_if(wanted_.begin(), wanted_.end(), [](const auto& w) { return !w.second.written; }));
+    return out;
+}
+
+}  // namespace warren::cluster

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an AuthorizationPolicy's author is told in its status: condition ZtunnelAccepted (Kubernetes contract 2.9, 3.3, 3.5), and the writer
+// that puts it there. The same reading decides what is enforced, so the two cannot differ.
+#pragma once
+
+#include "agent/cluster/convert.h"
+#include "agent/kube/client.h"
+#include "agent/kube/condition.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace warren::cluster {
+
+// Nothing for a policy that is only for waypoints, or of another revision. Pure.
+[[nodiscard]] std::optional<kube::Condition> policy_condition(const AuthorizationPolicy& policy, const Settings& settings);
+
+// Writes what changed, one policy after the other, while leading; a new leader looks at each once. start, stop and the destructor belong
+// to one owner; update to any thread, and it does not block.
+class PolicyStatusWriter {
+  public:
+    // The client outlives it. leading: asked before each write.
+    PolicyStatusWriter(kube::Client& client, std::function<bool()> leading) : client_(client), leading_(std::move(leading)) {}
+    ~PolicyStatusWriter();
+
+    void start();
+    void stop();
+    // All there are.
+    void update(const Objects& objects, const Settings& settings);
+
+    struct Stats {
+        uint64_t writes = 0, errors = 0;
+        size_t waiting = 0;
+        std::string last_error;
+    };
+    [[nodiscard]] Stats stats() const;
+
+  private:
+    struct Wanted {
+        kube::Condition condition;
+        bool written = false;
+    };
+    void run();
+    void write_all(std::unique_lock<std::mutex>& lock);
+
+    kube::Client& client_;
+    const std::function<bool()> leading_;
+    std::thread thread_;
+    mutable std::mutex mutex_;
+    std::condition_variable wake_;
+    bool stopping_ = false, dirty_ = false;
+    std::map<std::string, Wanted> wanted_;  // "NS/NAME": bounded by how many policies there are
+    Stats stats_;
+};
+
+}  // namespace warren::cluster

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/cluster/kube_source.h"
+#include "agent/cluster/object_store.h"
+#include "agent/cluster/policy_status.h"
+#include "tests/catch.h"
+
+using namespace warren::cluster;
+namespace kube = warren::kube;
+
+namespace {
+
+kube::Object policy(const std::string& spec, const std::string& kind = "AuthorizationPolicy") {
+    return {
+        "a", "p", "u", "1",
+        R"({"apiVersion":"security.istio.io/v1","kind":")" + kind + R"(","metadata":{"namespace":"a","name":"p"},"spec":)" + spec + "}"};
+}
+
+constexpr auto kAuthorization = ObjectKind::AuthorizationPolicy;
+constexpr auto kPeer = ObjectKind::PeerAuthentication;
+
+AuthorizationPolicy strictest(const std::string& spec) {
+    const auto read = strictest_reading(kAuthorization, policy(spec));
+    REQUIRE(read.fragment.authorization_policies.size() == 1);
+    return read.fragment.authorization_policies.front();
+}
+
+Objects pod(const std::string& name, const std::string& node) {
+    Objects out;
+    out.pods.emplace_back();
+    out.pods[0].meta.ns = "n";
+    out.pods[0].meta.name = name;
+    out.pods[0].node = node;
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("kube_object: a policy that cannot be read lets nothing through") {
+    CHECK(read_kube_object(kAuthorization, policy(R"({"rules":7})")).errors ==
+          std::vector<std::string>{"AuthorizationPolicy a/p: spec.rules: is a text; give a list, [] for an empty one"});
+    SECTION("an ALLOW allows nothing, to what it selects") {
+        const auto p = strictest(R"({"selector":{"matchLabels":{"app":"web"}},"rules":7})");
+        CHECK(p.action == AuthorizationAction::Allow);
+        CHECK(p.rules.empty());
+        CHECK(p.selector == LabelMap{{"app", "web"}});
+    }
+    SECTION("a DENY denies everything") {
+        const auto p = strictest(R"({"action":"DENY","rules":7})");
+        CHECK(p.action == AuthorizationAction::Deny);
+        CHECK(p.rules.size() == 1);
+        CHECK(p.rules[0].from.empty());
+    }
+    SECTION("an action that nobody knows counts as DENY") { CHECK(strictest(R"({"action":"BLOCK"})").action == AuthorizationAction::Deny); }
+    SECTION("a selector that cannot be read selects all") { CHECK(!strictest(R"({"selector":7})").selector); }
+    SECTION("one for a waypoint stays there") {
+        CHECK(strictest(R"({"targetRefs":[{"kind":"Gateway","name":"w"}],"rules":7})").has_target);
+    }
+    SECTION("no spec at all") { CHECK(strictest("7").rules.empty()); }
+    SECTION("a PeerAuthentication is strict") {
+        const auto read = strictest_reading(kPeer, policy(R"({"mtls":{"mode":"LOOSE"}})", "PeerAuthentication"));
+        REQUIRE(read.fragment.peer_authentications.size() == 1);
+        CHECK(read.fragment.peer_authentications[0].mode == MtlsMode::Strict);
+    }
+    SECTION("other kinds have no such reading") { CHECK(strictest_reading(ObjectKind::Pod, policy("{}")).fragment.pods.empty()); }
+}
+
+TEST_CASE("kube_object: annotations that nobody reads are not kept") {
+    const auto read = read_kube_object(ObjectKind::Pod, {"n", "a", "u", "1",
+                                                         R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"n","name":"a",
+                              "annotations":{"ambient.istio.io/redirection":"enabled","other/large":"x"}}})"});
+    REQUIRE(read.fragment.pods.size() == 1);
+    CHECK(read.fragment.pods[0].meta.annotations == LabelMap{{"ambient.istio.io/redirection", "enabled"}});
+}
+
+TEST_CASE("object_store: objects come, change and go") {
+    ObjectStore store;
+    for (const char* name : {"a", "b", "c"}) {
+        Objects one = pod(name, "n1");
+        CHECK(store.upsert(ObjectKind::Pod, one));
+    }
+    Objects changed = pod("c", "n2"), none;
+    CHECK(store.upsert(ObjectKind::Pod, changed));
+    CHECK(!store.upsert(ObjectKind::Pod, none));
+    CHECK(store.count(ObjectKind::Pod) == 3);
+    CHECK(store.remove(ObjectKind::Pod, "n/a"));
+    CHECK(!store.remove(ObjectKind::Pod, "n/a"));
+    CHECK(!store.remove(ObjectKind::Node, "n/b"));
+    REQUIRE(store.objects().pods.size() == 2);
+    CHECK(store.contains(ObjectKind::Pod, "n/c"));
+    for (const Pod& p : store.objects().pods) CHECK(p.node == (p.meta.name == "c" ? "n2" : "n1"));
+    CHECK(store.remove(ObjectKind::Pod, "n/c"));
+    CHECK(store.remove(ObjectKind::Pod, "n/b"));
+    CHECK(store.objects().pods.empty());
+}
+
+TEST_CASE("policy_status: what is enforced says so, what is not says why") {
+    const auto condition = [](const std::string& spec) {
+        auto read = read_kube_object(kAuthorization, policy(spec));
+        REQUIRE(read.errors.empty());
+        return policy_condition(read.fragment.authorization_policies[0], {});
+    };
+    CHECK(*condition("{}") == kube::Condition{"ZtunnelAccepted", true, "Accepted", "enforced by node proxies"});
+    CHECK(condition(R"({"action":"AUDIT"})")->status == false);
+    CHECK(condition(R"({"action":"AUDIT"})")->message.starts_with("actions AUDIT and CUSTOM"));
+    const auto http = condition(R"({"rules":[{"to":[{"operation":{"paths":["/a"]}}]}]})");
+    CHECK(http->status);
+    CHECK(http->reason == "UnsupportedValue");
+    CHECK(http->message.starts_with("1 rule(s) that allow by HTTP are left out"));
+    const auto doubt = condition(R"({"action":"DENY","rules":[{"from":[{"source":{"notIpBlocks":["x"]}}]}]})");
+    CHECK(doubt->reason == "UnsupportedValue");
+    CHECK(!condition(R"({"targetRef":{"kind":"Gateway","name":"w"}})"));
+}
