@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a controller writes, and whom it asks about tokens, against a real API server.
+#include "agent/cluster/policy_status.h"
+#include "agent/cluster/root_publisher.h"
+#include "agent/kube/leader.h"
+#include "agent/kube/token_review.h"
+#include "tests/catch.h"
+#include "tests/kube/mesh_at.h"
+
+using namespace warren;
+using namespace warren::tests;
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+namespace {
+
+json get(ApiServer& server, const std::string& path) {
+    const auto body = server.admin().get(path);
+    return body ? json::parse(*body) : json();
+}
+
+kube::LeaderOptions lease(const std::string& identity) {
+    return {.ns = "default", .name = "test", .identity = identity, .lease = 3s, .renew_deadline = 2s, .retry = 500ms};
+}
+
+}  // namespace
+
+TEST_CASE("kube: one of two leads, and the other takes over") {
+    ApiServer server;
+    TcpProxy proxy(server.port());
+    kube::Client cut(server.endpoint(proxy.port()), {.total = 1s});
+    std::atomic<int> changes = 0;
+    kube::LeaderElection first(cut, lease("first"), [&](bool) { ++changes; });
+    first.start();
+    REQUIRE(eventually([&] { return first.leading(); }));
+    kube::LeaderElection second(server.admin(), lease("second"), {});
+    second.start();
+    REQUIRE(eventually([&] { return second.stats().holder == "first"; }));
+    CHECK(!second.leading());
+    // Cut off, it stops by itself before the other may begin.
+    proxy.refuse(true);
+    proxy.cut();
+    bool both = false;
+    REQUIRE(eventually([&] {
+        both = both || (first.leading() && second.leading());
+        return second.leading();
+    }));
+    CHECK(!both);
+    CHECK(!first.leading());
+    CHECK(eventually([&] { return changes.load() == 2; }));
+    // A lease given back is taken without waiting for its end.
+    proxy.refuse(false);
+    REQUIRE(eventually([&] { return first.stats().holder == "second"; }));
+    const auto began = std::chrono::steady_clock::now();
+    second.stop();
+    CHECK(eventually([&] { return first.leading(); }));
+    CHECK(std::chrono::steady_clock::now() - began < 2s);
+    CHECK(get(server, "/apis/coordination.k8s.io/v1/namespaces/default/leases/test")["spec"]["leaseTransitions"] == 2);
+}
+
+TEST_CASE("kube: a token says which pod it is for, and another audience does not pass") {
+    ApiServer server;
+    server.apply(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: ztunnel, namespace: mesh}\n---\napiVersion: v1\nkind: Node\n"
+        "metadata: {name: n1}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: zt, namespace: mesh}\n"
+        "spec: {serviceAccountName: ztunnel, nodeName: n1, containers: [{name: a, image: a}]}\n");
+    const json pod = get(server, "/api/v1/namespaces/mesh/pods/zt");
+    const auto token = [&](const std::string& audience) {
+        const json request = {
+            {"apiVersion", "authentication.k8s.io/v1"},
+            {"kind", "TokenRequest"},
+            {"spec",
+             {{"audiences", {audience}},
+              {"boundObjectRef", {{"kind", "Pod"}, {"apiVersion", "v1"}, {"name", "zt"}, {"uid", pod["metadata"]["uid"]}}}}}};
+        const auto made =
+            server.admin().call({kube::Method::Post, "/api/v1/namespaces/mesh/serviceaccounts/ztunnel/token", request.dump()});
+        REQUIRE(made);
+        return json::parse(*made)["status"]["token"].get<std::string>();
+    };
+    const base::RealClock clock;
+    kube::TokenReviewer reviewer(server.admin(), clock);
+    const auto who = reviewer.review(token("istio-ca"));
+    REQUIRE(who);
+    CHECK(*who == kube::TokenIdentity{"mesh", "ztunnel", "zt", pod["metadata"]["uid"], "n1", {"istio-ca"}});
+    CHECK(reviewer.review(token("vault")).error().code == base::Errc::Denied);
+    CHECK(reviewer.review("nonsense").error().code == base::Errc::Denied);
+}
+
+TEST_CASE("kube: the root certificate is in every namespace, and comes back") {
+    ApiServer server;
+    server.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n");
+    std::atomic<bool> leading = false;
+    auto publisher = cluster::RootPublisher::create(server.admin(), {}, [&] { return leading.load(); });
+    REQUIRE(publisher);
+    (*publisher)->set_root("PEM 1");
+    (*publisher)->start();
+    const auto text = [&](const std::string& ns) {
+        const json map = get(server, "/api/v1/namespaces/" + ns + "/configmaps/istio-ca-root-cert");
+        return map.is_null() ? "" : map["data"].value("root-cert.pem", "");
+    };
+    REQUIRE(eventually([&] { return (*publisher)->stats().waiting >= 3; }));
+    CHECK(text("a").empty());  // not without leading
+    leading = true;
+    CHECK(eventually([&] { return text("a") == "PEM 1" && text("kube-system") == "PEM 1"; }));
+    CHECK(eventually([&] { return (*publisher)->stats().waiting == 0; }));
+    CHECK(text("kube-public").empty());
+    server.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: b}\n");
+    CHECK(eventually([&] { return text("b") == "PEM 1"; }));
+    const std::string path = "/api/v1/namespaces/a/configmaps/istio-ca-root-cert";
+    REQUIRE(server.admin().merge(path, R"({"data":{"root-cert.pem":"mine"}})"));
+    CHECK(eventually([&] { return text("a") == "PEM 1"; }));
+    REQUIRE(server.admin().call({kube::Method::Delete, path}));
+    CHECK(eventually([&] { return text("a") == "PEM 1"; }));
+    (*publisher)->set_root("PEM 2");
+    CHECK(eventually([&] { return text("a") == "PEM 2" && text("b") == "PEM 2"; }));
+}
+
+TEST_CASE("kube: policies say whether they are enforced") {
+    ApiServer server;
+    server.install_definitions();
+    const auto policy = [](const std::string& name, const std::string& spec) {
+        return "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: " + name +
+               ", namespace: a}\nspec: " + spec + "\n";
+    };
+    const std::string http = "{rules: [{to: [{operation: {methods: [GET]}}]}]}";
+    server.apply(policy("good", "{rules: [{from: [{source: {namespaces: [b]}}]}]}") + policy("http", http) +
+                 policy("custom", "{action: CUSTOM, provider: {name: x}, rules: [{}]}") +
+                 policy("waypoint", "{targetRefs: [{kind: Gateway, group: gateway.networking.k8s.io, name: w}]}"));
+    REQUIRE(server.admin().merge("/apis/security.istio.io/v1/namespaces/a/authorizationpolicies/good/status",
+                                 R"({"status":{"conditions":[{"type":"Other","status":"True"}]}})"));
+    struct Handler : cluster::SourceHandler {
+        void changed(const cluster::Objects& objects, const std::vector<cluster::Change>&) override { writer->update(objects, {}); }
+        cluster::PolicyStatusWriter* writer = nullptr;
+    } handler;
+    cluster::PolicyStatusWriter writer(server.admin(), [] { return true; });
+    handler.writer = &writer;
+    writer.start();
+    auto source = cluster::KubeSource::create(server.endpoint());
+    REQUIRE(source);
+    (*source)->start(handler);
+    const auto condition = [&](const std::string& name) {
+        const json object = get(server, "/apis/security.istio.io/v1/namespaces/a/authorizationpolicies/" + name);
+        for (const json& one : object.value("status", json::object()).value("conditions", json::array()))
+            if (one["type"] == "ZtunnelAccepted") return one;
+        return json(json::object());
+    };
+    const auto reason = [&](const std::string& name) {
+        const json one = condition(name);
+        return one.value("status", "") + ' ' + one.value("reason", "");
+    };
+    CHECK(eventually([&] { return reason("good") == "True Accepted"; }, 20s));
+    CHECK(eventually([&] { return reason("http") == "True UnsupportedValue"; }));
+    CHECK(eventually([&] { return reason("custom") == "False UnsupportedValue"; }));
+    CHECK(condition("http")["message"].get<std::string>().find("methods") != std::string::npos);
+    CHECK(condition("good")["observedGeneration"] == 1);
+    CHECK(eventually([&] { return writer.stats().waiting == 0; }));
+    CHECK(reason("waypoint") == " ");
+    CHECK(get(server, "/apis/security.istio.io/v1/namespaces/a/authorizationpolicies/good")["status"]["conditions"].size() == 2);
+    // A condition is a change of the object, and that must not go round and round.
+    const uint64_t writes = writer.stats().writes;
+    CHECK(writes == 3);
+    server.apply(policy("good", http));
+    CHECK(eventually([&] { return reason("good") == "True UnsupportedValue"; }));
+    CHECK(eventually([&] { return writer.stats().writes == writes + 1; }));
+    (*source)->stop();
+}
