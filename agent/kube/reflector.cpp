@@ -124,7 +124,6 @@ void Reflector::finish_list(MonoTime now) {
         if (held.list != list_) gone.push_back(key);
     for (const std::string& key : gone) erase(key);
     expired_lists_ = 0;
-    backoff_.reset();
     failures_ = 0;
     stats_.last_error.clear();
     watching_ = true;
@@ -194,13 +193,20 @@ void Reflector::watch_over(const Result<Reply>& reply, MonoTime now) {
         restart_list();
         return not_found(now);
     }
-    if (now - started_ >= kShortWatch) failures_ = 0;
+    const bool brief = now - started_ < kShortWatch;
+    if (!brief) {
+        failures_ = 0;
+        backoff_.reset();
+    }
     if (relist_ || (reply && reply->status == 410)) {
         if (!relist_) ++stats_.gone;
         watching_ = false;
         restart_list();
         at_ = now;
-        if (!stream_error_.empty()) failed(stream_error_, now, nullptr);
+        if (!stream_error_.empty())
+            failed(stream_error_, now, nullptr);
+        else if (brief)  // a server that forgets at once what it has just listed is not to be asked for lists without end
+            at_ += backoff_.next(random_);
         return;
     }
     // A place that the server will not go on from, for whatever reason it gives, is of no use.
@@ -212,16 +218,13 @@ void Reflector::watch_over(const Result<Reply>& reply, MonoTime now) {
     if (!stream_error_.empty()) return failed(stream_error_, now, nullptr);
     if (reply && !reply->ok())
         return failed(error_of({.path = collection_path(spec_.resource, version(), spec_.ns)}, *reply).message(), now, &*reply);
-    if (lines_seen_ == 0 && now - started_ < kShortWatch) {
+    if (lines_seen_ == 0 && brief) {
         return failed(reply ? "watch of " + spec_.resource.plural + ": ended without a word" : reply.error().message(), now, nullptr);
     }
     // Cut or ended in its time: go on from where it was. A server that is away shows at the next attempt, which is a short one.
     if (!reply) ++stats_.errors;
     at_ = now;
-    if (now - started_ < kShortWatch)
-        at_ += backoff_.next(random_);
-    else
-        backoff_.reset();
+    if (brief) at_ += backoff_.next(random_);
 }
 
 void Reflector::upsert(Object object) {

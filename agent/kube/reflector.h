@@ -4,7 +4,8 @@
 // it says what to ask and when, and is told what came. Belongs to its watcher's thread.
 //
 // What it has told its handler is at every moment a state the server had, except that after a relist of several pages objects that are gone
-// stay until the last page; nothing is forgotten while the server is away.
+// stay until the last page; nothing is forgotten while the server is away. One thing it cannot see, as no client can: an etcd set back to
+// an older backup; whoever does that restarts the clients.
 #pragma once
 
 #include "agent/kube/http.h"
