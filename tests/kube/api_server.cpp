@@ -70,15 +70,15 @@ openssl genrsa -out sa.key 2048; openssl rsa -in sa.key -pubout -out sa.pub)";
 ApiServer::ApiServer() : bin_(programs()) {
     char name[] = "/tmp/warren-api-XXXXXX";
     REQUIRE(::mkdtemp(name) != nullptr);
-    folder_ = name;
+    folder_.path = name;
     make_keys();
     etcd_port_ = free_port();
     peer_port_ = free_port();
     api_port_ = free_port();
     const std::string client = "http://127.0.0.1:" + std::to_string(etcd_port_), peer = "http://127.0.0.1:" + std::to_string(peer_port_);
-    etcd_ = spawn("etcd",
-                  {"--data-dir", folder_ + "/etcd", "--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls",
-                   peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=" + peer, "--unsafe-no-fsync"});
+    etcd_.pid = spawn("etcd", {"--data-dir", folder_.path + "/etcd", "--listen-client-urls", client, "--advertise-client-urls", client,
+                               "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=" + peer,
+                               "--unsafe-no-fsync"});
     kube::KubeConfig etcd_config;
     etcd_config.server = client;
     etcd_client_ = std::make_unique<kube::Client>(*kube::Endpoint::create(etcd_config));
@@ -86,17 +86,15 @@ ApiServer::ApiServer() : bin_(programs()) {
     start_api();
 }
 
-ApiServer::~ApiServer() {
-    end(api_);
-    end(etcd_);
+ApiServer::Folder::~Folder() {
     std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
+    if (!path.empty()) std::filesystem::remove_all(path, ignored);
 }
 
 void ApiServer::make_keys() const {
     const pid_t pid = ::fork();
     if (pid == 0) {
-        ::execl("/bin/bash", "bash", "-c", std::string(kKeys).c_str(), folder_.c_str(), nullptr);
+        ::execl("/bin/bash", "bash", "-c", std::string(kKeys).c_str(), folder_.path.c_str(), nullptr);
         ::_exit(127);
     }
     int status = -1;
@@ -105,14 +103,15 @@ void ApiServer::make_keys() const {
 }
 
 pid_t ApiServer::spawn(const std::string& name, const std::vector<std::string>& args) const {
-    const std::string path = bin_ + '/' + name, out = folder_ + '/' + name + ".log";
+    const std::string path = bin_ + '/' + name, out = folder_.path + '/' + name + ".log";
     std::vector<char*> argv = {const_cast<char*>(path.c_str())};
     for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
     argv.push_back(nullptr);
-    const pid_t pid = ::fork();
+    const pid_t parent = ::getpid(), pid = ::fork();
     REQUIRE(pid >= 0);
     if (pid == 0) {
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (::getppid() != parent) ::_exit(0);  // it was faster
         const int fd = ::open(out.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         ::dup2(fd, 1);
         ::dup2(fd, 2);
@@ -122,7 +121,7 @@ pid_t ApiServer::spawn(const std::string& name, const std::vector<std::string>& 
     return pid;
 }
 
-void ApiServer::end(pid_t& pid) {
+void ApiServer::Process::end() {
     if (pid <= 0) return;
     ::kill(pid, SIGKILL);
     int status = 0;
@@ -130,23 +129,23 @@ void ApiServer::end(pid_t& pid) {
     pid = -1;
 }
 
-void ApiServer::stop_api() { end(api_); }
+void ApiServer::stop_api() { api_.end(); }
 
 void ApiServer::start_api() {
-    const auto file = [this](const char* name) { return "=" + folder_ + '/' + name; };
-    api_ = spawn("kube-apiserver",
-                 {"--etcd-servers=http://127.0.0.1:" + std::to_string(etcd_port_), "--bind-address=127.0.0.1",
-                  "--advertise-address=127.0.0.1", "--secure-port=" + std::to_string(api_port_), "--client-ca-file" + file("ca.crt"),
-                  "--tls-cert-file" + file("server.crt"), "--tls-private-key-file" + file("server.key"), "--authorization-mode=RBAC",
-                  "--service-account-issuer=https://kubernetes.default.svc.cluster.local", "--service-account-key-file" + file("sa.pub"),
-                  "--service-account-signing-key-file" + file("sa.key"), "--service-cluster-ip-range=10.96.0.0/16",
-                  "--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none", "--max-requests-inflight=2000",
-                  "--max-mutating-requests-inflight=1000"});
+    const auto file = [this](const char* name) { return "=" + folder_.path + '/' + name; };
+    api_.pid = spawn("kube-apiserver",
+                     {"--etcd-servers=http://127.0.0.1:" + std::to_string(etcd_port_), "--bind-address=127.0.0.1",
+                      "--advertise-address=127.0.0.1", "--secure-port=" + std::to_string(api_port_), "--client-ca-file" + file("ca.crt"),
+                      "--tls-cert-file" + file("server.crt"), "--tls-private-key-file" + file("server.key"), "--authorization-mode=RBAC",
+                      "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+                      "--service-account-key-file" + file("sa.pub"), "--service-account-signing-key-file" + file("sa.key"),
+                      "--service-cluster-ip-range=10.96.0.0/16", "--disable-admission-plugins=ServiceAccount",
+                      "--endpoint-reconciler-type=none", "--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000"});
     const auto deadline = std::chrono::steady_clock::now() + 60s;
     for (;;) {
         if (const auto ready = admin_->get("/readyz"); ready && *ready == "ok") return;
         if (std::chrono::steady_clock::now() > deadline) {
-            std::ifstream log(folder_ + "/kube-apiserver.log");
+            std::ifstream log(folder_.path + "/kube-apiserver.log");
             for (std::string line; std::getline(log, line);) UNSCOPED_INFO(line);
             FAIL("the API server is not ready");
         }
@@ -165,9 +164,9 @@ void ApiServer::compact() {
 kube::KubeConfig ApiServer::config(uint16_t port) const {
     kube::KubeConfig out;
     out.server = "https://127.0.0.1:" + std::to_string(port == 0 ? api_port_ : port);
-    out.roots.text = text_of(folder_ + "/ca.crt");
-    out.certificate.text = text_of(folder_ + "/admin.crt");
-    out.key.file = folder_ + "/admin.key";
+    out.roots.text = text_of(folder_.path + "/ca.crt");
+    out.certificate.text = text_of(folder_.path + "/admin.crt");
+    out.key.file = folder_.path + "/admin.key";
     return out;
 }
 

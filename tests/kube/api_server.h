@@ -21,7 +21,7 @@ namespace warren::tests {
 class ApiServer {
   public:
     ApiServer();
-    ~ApiServer();
+    ~ApiServer() = default;
     ApiServer(const ApiServer&) = delete;
     ApiServer& operator=(const ApiServer&) = delete;
 
@@ -45,11 +45,22 @@ class ApiServer {
   private:
     void make_keys() const;
     [[nodiscard]] pid_t spawn(const std::string& name, const std::vector<std::string>& args) const;
-    static void end(pid_t& pid);
 
-    std::string bin_, folder_;
+    // Members of their own, for a constructor that fails runs no destructor but theirs.
+    struct Folder {
+        std::string path;
+        ~Folder();
+    };
+    struct Process {
+        pid_t pid = -1;
+        void end();
+        ~Process() { end(); }
+    };
+
+    std::string bin_;
+    Folder folder_;
     uint16_t etcd_port_ = 0, peer_port_ = 0, api_port_ = 0;
-    pid_t etcd_ = -1, api_ = -1;
+    Process etcd_, api_;
     std::unique_ptr<kube::Client> admin_, etcd_client_;
 };
 
