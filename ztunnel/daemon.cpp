@@ -32,6 +32,10 @@ base::Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, st
     quick.settle = kMeshSettle;
     daemon->mesh_watcher_ = TRY(base::FileWatcher::create(quick));
     daemon->traffic_ = TRY(make_traffic(daemon->registry_));
+    if (!settings.flow_socket.empty()) {
+        daemon->flows_ = TRY(FlowFeed::start({.path = settings.flow_socket, .node = settings.proxy.node_name}, *daemon->traffic_));
+        daemon->traffic_->send_flows_to(daemon->flows_.get());
+    }
     TRY(daemon->start_certificates());
     TRY(daemon->start_names());
     TRY(daemon->start_proxy());
@@ -130,6 +134,11 @@ ProcessSources Daemon::process_sources() {
                            load.chunks_refused, load.loop.tasks_refused});
         return out;
     };
+    if (flows_)
+        sources.flows = [this] {
+            const FlowFeed::Stats f = flows_->stats();
+            return FlowGauges{f.sent, f.lost, f.sessions, f.connected};
+        };
     if (settings_.mode == ProxyMode::Shared)
         sources.pods = [this] { return PodGauges{pods_->active(), pods_->pending(), pods_->started(), pods_->stopped()}; };
     return sources;

@@ -11,6 +11,7 @@
 #include "ztunnel/admin.h"
 #include "ztunnel/cert_store_threads.h"
 #include "ztunnel/crl_watcher.h"
+#include "ztunnel/flow_feed.h"
 #include "ztunnel/mesh_file.h"
 #include "ztunnel/pod_manager.h"
 #include "ztunnel/process_metrics.h"
@@ -54,6 +55,7 @@ class Daemon {
     std::unique_ptr<base::FileWatcher> watcher_;       // roots, tokens, lists: quiet for two seconds (contract 2.6, 4.4)
     std::unique_ptr<base::FileWatcher> mesh_watcher_;  // the mesh: a policy is in force within a second
     std::unique_ptr<TrafficRecorder> traffic_;
+    std::unique_ptr<FlowFeed> flows_;  // after the traffic it reads, before the workers that feed it
     std::unique_ptr<CertSigner> signer_;
     CaClient* ca_client_ = nullptr;  // signer_, where it is one
     std::unique_ptr<OwnedCertStore> certs_;

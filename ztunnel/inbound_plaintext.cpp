@@ -36,6 +36,7 @@ void InboundPlaintext::judge() {
     f.dst_workload = policy::WorkloadRef(pod_.local());
     record_ = worker.traffic.open(std::move(f));
     const policy::Decision decision = pod_.policies().decide(connection_);
+    record_->judged(decision);
     if (!decision.allowed) {
         flag_ = ResponseFlag::Deny;
         deciding_ = policy::PolicyRef(decision.policy);
@@ -46,6 +47,7 @@ void InboundPlaintext::judge() {
     if (worker.settings.spoof_source && connection_.src.ip != connection_.dst.ip)
         (void)bind_source(socket->get(), {connection_.src.ip, 0});  // contract 6.4: failure to bind leaves the connect unspoofed
     set_local_congestion(socket->get(), worker.settings.sockets);
+    record_->started(socket->get());
     auto dialling = dial(std::move(*socket), connection_.dst, worker.settings.connect_timeout);
     if (!dialling) TcpRelay::cut(dialling.error().message());
 }
@@ -65,6 +67,7 @@ void InboundPlaintext::on_mesh_change() {
     }
     const policy::Decision decision = pod_.policies().decide(connection_);
     if (decision.allowed) return;
+    record_->judged(decision);
     flag_ = ResponseFlag::Deny;
     deciding_ = policy::PolicyRef(decision.policy);
     TcpRelay::cut("policy changed: " + std::string(policy::to_string(decision.reason)));
@@ -87,7 +90,7 @@ void InboundPlaintext::on_relay_end(const RelayEnd& end) {
     loop_.disarm(wait_);
     if (record_) {
         on_progress();
-        record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error, deciding_.get());
+        record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error, deciding_.get(), end.ended_by(true));
     }
     PodConnection::leave();
     pod_.worker().traffic.socket_closed(Direction::Inbound);

@@ -109,6 +109,7 @@ H2Stream* InboundStream::start(InboundTunnel& owner, Tunnel& tunnel, int32_t id,
 
     // Registered before it is judged: a policy that changes in between re-judges it (contract 6.1 step 11).
     const policy::Decision decision = pod.policies().decide(self->connection_);
+    self->record_->judged(decision);
     if (!decision.allowed) {
         self->flag_ = ResponseFlag::Deny;
         self->deciding_ = policy::PolicyRef(decision.policy);
@@ -136,6 +137,7 @@ base::Result<void> InboundStream::dial(const base::SockAddr& peer) {
     } else if (worker.settings.spoof_source && peer.ip != to.ip && peer.ip.is_v4() == to.ip.is_v4()) {
         (void)bind_source(fd_.get(), {peer.ip, 0});  // contract 6.4: failure to bind leaves the connect unspoofed
     }
+    record_->started(fd_.get());
     TRY(begin_connect(fd_.get(), to));
     worker.loop.arm(dial_timer_, worker.settings.connect_timeout);
     return worker.loop.add(fd_.get(), *this, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
@@ -188,6 +190,7 @@ void InboundStream::on_mesh_change() {
     if (!live()) return;
     const policy::Decision decision = pod_.policies().decide(connection_);
     if (decision.allowed) return;
+    record_->judged(decision);
     flag_ = ResponseFlag::Deny;
     deciding_ = policy::PolicyRef(decision.policy);
     StreamRelay::cut("policy changed: " + std::string(policy::to_string(decision.reason)));
@@ -196,7 +199,7 @@ void InboundStream::on_mesh_change() {
 void InboundStream::on_relay_end(const RelayEnd& end) {
     loop_.disarm(dial_timer_);
     report_bytes();
-    record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error, deciding_.get());
+    record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error, deciding_.get(), end.ended_by(false));
     PodConnection::leave();
     pod_.left();
     loop_.bury(std::unique_ptr<base::Buried>(this));

@@ -165,6 +165,7 @@ void OutboundStream::start(PodProxy& pod, Captured captured, policy::Route route
     auto* self = new OutboundStream(pod, std::move(captured), std::move(route));
     pod.enter(*self);
     self->record_ = pod.worker().traffic.open(self->facts());
+    self->record_->started(self->fd_.get());
     if (self->route_.action == policy::RouteAction::DoubleHbone) {
         const RequestTexts texts = self->request_texts();
         return GatewayHop::start(
@@ -195,6 +196,7 @@ TrafficFacts OutboundStream::facts() const {
     f.src_identity = source_->identity().uri();
     f.dst_identity = route_.endpoint ? route_.endpoint->identity().uri() : std::string();
     f.mutual_tls = true;
+    f.route_reason = route_.reason;
     return f;
 }
 
@@ -293,7 +295,7 @@ void OutboundStream::report_bytes() {
 void OutboundStream::on_relay_end(const RelayEnd& end) {
     over_ = true;
     report_bytes();
-    record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error);
+    record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error, nullptr, end.ended_by(true));
     withdraw();
     PodConnection::leave();
     pod_.worker().traffic.socket_closed(Direction::Outbound);
@@ -322,7 +324,10 @@ void OutboundTcp::start(PodProxy& pod, Captured captured, policy::Route route) {
     f.src_workload = policy::WorkloadRef(pod.local());
     f.dst_workload = self->route_.endpoint;
     f.dst_service = self->route_.service;
+    f.passthrough = self->route_.action == policy::RouteAction::Passthrough;
+    f.route_reason = self->route_.reason;
     self->record_ = pod.worker().traffic.open(std::move(f));
+    self->record_->started(self->client_fd());
     auto socket = pod.sockets().take(to.family());
     if (!socket) return self->TcpRelay::cut(socket.error().message());
     auto dialling = self->dial(std::move(*socket), to, pod.worker().settings.connect_timeout);
@@ -344,7 +349,7 @@ void OutboundTcp::on_progress() {
 
 void OutboundTcp::on_relay_end(const RelayEnd& end) {
     on_progress();
-    record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error);
+    record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error, nullptr, end.ended_by(true));
     PodConnection::leave();
     pod_.worker().traffic.socket_closed(Direction::Outbound);
     pod_.left();

@@ -66,7 +66,7 @@ PodProxy::PodProxy(WorkerContext& worker, std::shared_ptr<const PodInfo> pod)
       sockets_(pod_->netns ? &*pod_->netns : nullptr, worker.home, worker.settings.sockets),
       pool_(std::make_unique<TunnelPool>(*this)) {}
 
-PodProxy::~PodProxy() { cut_all("proxy stopped"); }
+PodProxy::~PodProxy() { cut_all(std::string(kPodGone)); }
 
 base::Result<std::unique_ptr<PodProxy>> PodProxy::start(WorkerContext& worker, std::shared_ptr<const PodInfo> pod) {
     std::unique_ptr<PodProxy> proxy(new PodProxy(worker, std::move(pod)));

@@ -50,6 +50,16 @@ void collect_pods(Collection& to, const PodGauges& pods) {
                static_cast<double>(pods.stopped));
 }
 
+void collect_flows(Collection& to, const FlowGauges& flows) {
+    to.counter("warren_flow_feed_flows_total", "Flows for the node agent by what became of them (unstable).", {{"outcome", "sent"}},
+               static_cast<double>(flows.sent));
+    to.counter("warren_flow_feed_flows_total", "Flows for the node agent by what became of them (unstable).", {{"outcome", "lost"}},
+               static_cast<double>(flows.lost));
+    to.counter("warren_flow_feed_sessions_total", "Connections to the node agent's flow socket (unstable).", {},
+               static_cast<double>(flows.sessions));
+    to.gauge("warren_flow_feed_connected", "Whether the node agent takes flows (unstable).", {}, flows.connected ? 1 : 0);
+}
+
 void collect_workers(Collection& to, const std::vector<WorkerGauges>& workers, std::map<std::string, uint64_t>& refusals) {
     uint64_t tunnels = 0;
     for (size_t i = 0; i < workers.size(); ++i) {
@@ -75,6 +85,7 @@ std::unique_ptr<base::metrics::Registry::Subscription> publish_process_metrics(b
     return registry.collect([s = std::move(sources)](Collection& to) {
         collect_process(to, s.istio_version);
         if (s.pods) collect_pods(to, s.pods());
+        if (s.flows) collect_flows(to, s.flows());
         std::map<std::string, uint64_t> refusals;
         if (s.workers) collect_workers(to, s.workers(), refusals);
         if (s.refusals)

@@ -29,11 +29,17 @@ struct PodGauges {
     uint64_t active = 0, pending = 0, started = 0, stopped = 0;
 };
 
+struct FlowGauges {
+    uint64_t sent = 0, lost = 0, sessions = 0;
+    bool connected = false;
+};
+
 // Any may be empty. Called from the scraping thread; what they use outlives the subscription.
 struct ProcessSources {
     std::string istio_version = "unknown";
     std::function<std::vector<WorkerGauges>()> workers;
     std::function<PodGauges()> pods;
+    std::function<FlowGauges()> flows;
     // Other limits that refuse, by name: {"admin_connections", n}.
     std::function<std::vector<std::pair<std::string, uint64_t>>()> refusals;
 };

@@ -103,7 +103,7 @@ bool Proxy::drain(std::chrono::steady_clock::time_point deadline) {
     auto idle = [&] { return std::all_of(workers_.begin(), workers_.end(), [](const auto& w) { return w->idle(); }); };
     while (!idle() && std::chrono::steady_clock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(50));
     const bool finished = idle();
-    for (auto& worker : workers_) worker->cut_all("drained");
+    for (auto& worker : workers_) worker->cut_all(std::string(kDrained));
     return finished;
 }
 

@@ -67,7 +67,8 @@ struct Settings {
     uint32_t worker_threads = 2;
     std::chrono::milliseconds drain_deadline{5000};
     std::string inpod_uds = "/var/run/ztunnel/ztunnel.sock";
-    std::string crl_path;  // empty: off
+    std::string flow_socket;  // of the node agent; empty: off
+    std::string crl_path;     // empty: off
     bool policy_info_logging = false;
     std::string local_ca;  // a directory; empty: off
     bool dumpable = false;

@@ -149,6 +149,7 @@ void declare_node(Schema& s, RawSettings& raw, Settings& to) {
     s.choice(var("ENABLE_ORIG_SRC", "keep source addresses: required, not attempted; unset: as far as possible"), to.proxy.transparent,
              {{"true", ListenAt::Transparent::Require}, {"false", ListenAt::Transparent::No}});
     s.text(var("INPOD_UDS", "socket of the node agent"), to.inpod_uds, 107);
+    s.text(var("WARREN_FLOW_SOCKET", "socket on which the node agent takes flows; nothing for none"), to.flow_socket, 107);
     s.boolean(var("INPOD_PORT_REUSE", "SO_REUSEPORT in pods"), to.proxy.sockets.reuse_port);
     s.boolean(var("IPV6_ENABLED", "IPv6"), to.proxy.sockets.ipv6);
     s.boolean(var("UNSTABLE_ENABLE_SOCKS5", "refused: SOCKS5 is not served"), raw.socks5);

@@ -73,6 +73,7 @@ base::Io StreamRelay::read_payload(std::span<const iovec> gaps) {
         if (os == EAGAIN) return {0, State::WouldBlock, 0};
         // The session resets the stream with CONNECT_ERROR and on_closed ends the relay.
         error_ = base::os_error_of(os, "application").message();
+        by_ = RelayEnd::By::Near;
         return {0, State::Failed, os};
     }
 }
@@ -137,7 +138,7 @@ void StreamRelay::on_closed(const H2Reset* reset) {
     const bool revoked = tunnel_ != nullptr && tunnel_->revoked();
     tunnel_ = nullptr;
     if (ended_) return;
-    if (!error_.empty()) return end({false, error_});
+    if (!error_.empty()) return end({false, error_, false, by_});
     if (reset == nullptr) {
         // Both sides ended; bytes may still wait for the application.
         if (!stream_end_) stream_end_ = true, queue();
@@ -150,13 +151,15 @@ void StreamRelay::on_closed(const H2Reset* reset) {
     }
     reset_on_close(fd_.get());
     if (revoked) return end({false, "the peer's certificate is revoked or not trusted any more", true});
-    end({false, reset->local ? "tunnel closed" : "stream reset by the peer, code " + std::to_string(reset->code)});
+    if (reset->local) return end({false, "tunnel closed"});
+    end({false, "stream reset by the peer, code " + std::to_string(reset->code), false, RelayEnd::By::Far});
 }
 
 void StreamRelay::fail_app(int os) {
     if (ended_) return;
     error_ = base::os_error_of(os != 0 ? os : ECONNRESET, "application").message();
-    if (tunnel_ == nullptr) return end({false, error_});
+    by_ = RelayEnd::By::Near;
+    if (tunnel_ == nullptr) return end({false, error_, false, by_});
     tunnel_->h2().reset(stream_id_, kConnectError);
     tunnel_->wake();
 }
@@ -165,7 +168,7 @@ void StreamRelay::cut(std::string why) {
     if (ended_) return;
     error_ = std::move(why);
     if (fd_.valid()) reset_on_close(fd_.get());
-    if (tunnel_ == nullptr) return end({false, error_});
+    if (tunnel_ == nullptr) return end({false, error_, false, by_});
     tunnel_->h2().reset(stream_id_, kConnectError);
     tunnel_->wake();
 }
@@ -182,6 +185,7 @@ void StreamRelay::on_idle() {
         loop_.arm(idle_, half_closed_timeout_);
         return;
     }
+    by_ = RelayEnd::By::Idle;
     cut("half-closed without activity");
 }
 

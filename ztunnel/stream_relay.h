@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/loop.h"
 #include "ztunnel/slice_queue.h"
+#include "ztunnel/traffic.h"
 #include "ztunnel/tunnel.h"
 
 #include <memory>
@@ -31,6 +32,13 @@ struct RelayEnd {
     bool clean = true;
     std::string error = {};  // for people, when not clean
     bool revoked = false;    // the peer's certificate is not trusted any more
+    // Who broke it, where that is known. Near: the socket the relay was made with; Far: the stream, or the socket it dialled.
+    enum class By : uint8_t { Unknown, Near, Far, Idle } by = By::Unknown;
+    [[nodiscard]] EndedBy ended_by(bool near_is_source) const {
+        if (by == By::Unknown) return EndedBy::Unknown;
+        if (by == By::Idle) return EndedBy::Timeout;
+        return (by == By::Near) == near_is_source ? EndedBy::Source : EndedBy::Destination;
+    }
 };
 
 class StreamRelay : public base::IoHandler, public H2Stream, public Deliverable, public base::Buried {
@@ -103,6 +111,7 @@ class StreamRelay : public base::IoHandler, public H2Stream, public Deliverable,
     uint64_t to_app_ = 0;
     uint64_t progress_mark_ = 0;  // bytes both ways at the last idle check
     std::string error_;
+    RelayEnd::By by_ = RelayEnd::By::Unknown;  // of error_
     bool relaying_ = false;
     bool readable_ = false;
     bool saw_hangup_ = false;

@@ -46,7 +46,7 @@ void TcpRelay::on_side(Side& side, uint32_t events) {
     if ((events & EPOLLERR) != 0) {
         const int os = connect_result(side.fd.get());
         reset_on_close(other(side).fd.get());
-        return end({false, base::os_error_of(os != 0 ? os : ECONNRESET, "connection").message()});
+        return end({false, base::os_error_of(os != 0 ? os : ECONNRESET, "connection").message(), false, name(side)});
     }
     if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) side.hangup = true;
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0) side.readable = true;
@@ -78,7 +78,7 @@ bool TcpRelay::push(Side& from) {
             break;
         }
         reset_on_close(from.fd.get());
-        end({false, base::os_error_of(os, "send").message()});
+        end({false, base::os_error_of(os, "send").message(), false, name(to)});
         return false;
     }
     if (from.begin == from.end) from.held = {};
@@ -107,7 +107,7 @@ bool TcpRelay::pump(Side& from) {
             from.eof = true;
         } else if (os != EAGAIN) {
             reset_on_close(to.fd.get());
-            end({false, base::os_error_of(os, "recv").message()});
+            end({false, base::os_error_of(os, "recv").message(), false, name(from)});
             return false;
         }
     }
@@ -127,7 +127,8 @@ void TcpRelay::on_idle() {
         loop_.arm(idle_, half_closed_timeout_);
         return;
     }
-    cut("half-closed without activity");
+    for (Side& side : side_) reset_on_close(side.fd.get());
+    end({false, "half-closed without activity", false, RelayEnd::By::Idle});
 }
 
 void TcpRelay::cut(std::string why) {

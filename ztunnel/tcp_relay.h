@@ -49,6 +49,7 @@ class TcpRelay : public base::Buried, public base::BatchHook {
         uint64_t moved = 0;
         bool readable = false, blocked = false, hangup = false, eof = false, shut = false;
     };
+    [[nodiscard]] RelayEnd::By name(const Side& side) const { return &side == &side_[0] ? RelayEnd::By::Near : RelayEnd::By::Far; }
     Side& other(Side& side) { return &side == &side_[0] ? side_[1] : side_[0]; }
     void on_side(Side& side, uint32_t events);
     void on_batch_end() override;

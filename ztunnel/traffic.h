@@ -7,6 +7,7 @@
 #include "base/ip.h"
 #include "policy/evaluate.h"
 #include "policy/hbone_headers.h"
+#include "policy/reason.h"
 #include "policy/service.h"
 #include "policy/workload.h"
 
@@ -36,6 +37,12 @@ struct EndOfConnection {
     }
 };
 
+// Who ended a connection that did not finish, where that is known.
+enum class EndedBy : uint8_t { Unknown, Source, Destination, Timeout };
+
+// Errors of connections that nobody broke: the end of a drain's patience, and a pod that left.
+inline constexpr std::string_view kDrained = "drained", kPodGone = "proxy stopped";
+
 // What is known of a connection when its context exists.
 struct TrafficFacts {
     Direction direction = Direction::Outbound;
@@ -53,6 +60,8 @@ struct TrafficFacts {
     std::string dst_identity;
     bool mutual_tls = false;
     std::string forwarded_host;
+    bool passthrough = false;                          // left the mesh as it was
+    policy::Reason route_reason = policy::Reason::Ok;  // outbound: why the route is what it is
 };
 
 class TrafficRecord {
@@ -61,8 +70,13 @@ class TrafficRecord {
     // From the local application's view (contract 9.5): sent is what the local client or server sent. Called as bytes flow.
     virtual void add(uint64_t sent_by_app, uint64_t received_by_app) = 0;
     virtual void learn_destination(policy::Baggage baggage, std::string identity) = 0;
+    // What policies said; again when a live connection was judged anew and lost. Not called where this side does not judge.
+    virtual void judged(const policy::Decision& decision) = 0;
+    // It may go on: flows tell of it from now. pod_socket: the tunnel's socket on the pod's side, named by its cookie; -1: none.
+    virtual void started(int pod_socket) = 0;
     // Exactly once; writes the access log line and the closing counters. error empty: complete. deciding: the policy, where one decided.
-    virtual void close(ResponseFlag flag, std::string_view error, const policy::Policy* deciding = nullptr) = 0;
+    virtual void close(ResponseFlag flag, std::string_view error, const policy::Policy* deciding = nullptr,
+                       EndedBy by = EndedBy::Unknown) = 0;
 };
 
 class Traffic {

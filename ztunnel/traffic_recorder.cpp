@@ -26,25 +26,33 @@ class Recorder;
 class Record final : public TrafficRecord, public base::Link<Record> {
   public:
     Record(Recorder& recorder, size_t shard, TrafficFacts facts)
-        : recorder_(recorder), facts_(std::move(facts)), opened_at_(std::chrono::steady_clock::now()), shard_(shard) {}
+        : recorder_(recorder),
+          facts_(std::make_shared<const TrafficFacts>(std::move(facts))),
+          opened_at_(std::chrono::steady_clock::now()),
+          shard_(shard) {}
     ~Record() override {
-        if (!closed_) close(ResponseFlag::None, "drained", nullptr);
+        if (!closed_) close(ResponseFlag::None, kDrained, nullptr, EndedBy::Unknown);
     }
 
     void add(uint64_t sent_by_app, uint64_t received_by_app) override;
     void learn_destination(policy::Baggage baggage, std::string identity) override;
-    void close(ResponseFlag flag, std::string_view error, const policy::Policy* deciding) override;
+    void judged(const policy::Decision& decision) override;
+    void started(int pod_socket) override;
+    void close(ResponseFlag flag, std::string_view error, const policy::Policy* deciding, EndedBy by) override;
 
   private:
     friend class Recorder;
     void count_opened();
+    [[nodiscard]] FlowEvent flow_event() const;
 
     Recorder& recorder_;
-    TrafficFacts facts_;
-    std::shared_ptr<SeriesSet> series_;  // null: not counted as opened yet
+    std::shared_ptr<const TrafficFacts> facts_;  // shared with the flows that tell of it
+    std::unique_ptr<FlowState> flow_;            // null: nobody listens to flows
+    std::shared_ptr<SeriesSet> series_;          // null: not counted as opened yet
     std::chrono::steady_clock::time_point opened_at_;
-    uint64_t sent_ = 0, received_ = 0;
-    uint64_t dumped_ = 0;  // the last dump that saw it
+    // Written by the record's thread alone, read by a resend of flows: plain loads and stores.
+    std::atomic<uint64_t> sent_ = 0, received_ = 0;
+    uint64_t dumped_ = 0;  // the last dump or resend that saw it
     size_t shard_;
     bool closed_ = false;
 };
@@ -77,9 +85,10 @@ class Recorder final : public TrafficRecorder {
         // Behind a double tunnel it is counted once the attempt has told who is there (contract 9.2).
         const bool wait = facts.kind == TunnelKind::DoubleHbone;
         auto record = std::make_unique<Record>(*this, shard, std::move(facts));
+        if (flows_ != nullptr) record->flow_ = std::make_unique<FlowState>();
         {
             const std::scoped_lock lock(shards_[shard]->mutex);
-            if (!wait) record->series_ = shards_[shard]->cache.find(record->facts_, families_);
+            if (!wait) record->series_ = shards_[shard]->cache.find(*record->facts_, families_);
             shards_[shard]->open.push_back(*record);
         }
         if (!wait) record->count_opened();
@@ -90,6 +99,7 @@ class Recorder final : public TrafficRecorder {
                     std::string_view error) override {
         denies_.with({to_string(direction), reason_code})->add();
         log_early_deny(direction, src, dst, error);
+        if (flows_ != nullptr) flows_->offer(early_flow(direction, src, dst, reason_code, error));
     }
 
     void socket_opened(Direction direction) override { sockets_[static_cast<size_t>(direction)]->add(); }
@@ -98,13 +108,20 @@ class Recorder final : public TrafficRecorder {
         crl_rejections_.with({direction == Direction::Outbound ? "source" : "destination"})->add();
     }
 
+    void send_flows_to(FlowSink* sink) override { flows_ = sink; }
+    [[nodiscard]] FlowSink* flows() const { return flows_; }
+
     [[nodiscard]] std::vector<LiveConnection> live() const override {
-        const std::scoped_lock one_at_a_time(dump_mutex_);
-        const uint64_t dump = ++dumps_;
         std::vector<LiveConnection> out;
-        for (const auto& shard : shards_)
-            while (live_batch(*shard, dump, out)) {
-            }
+        walk_all([&out](const Record& r) { out.push_back(live_of(r)); });
+        return out;
+    }
+
+    [[nodiscard]] std::vector<FlowEvent> open_flows() const override {
+        std::vector<FlowEvent> out;
+        walk_all([&out](const Record& r) {
+            if (r.flow_ && r.flow_->started) out.push_back(r.flow_event());
+        });
         return out;
     }
 
@@ -118,8 +135,24 @@ class Recorder final : public TrafficRecorder {
         return own;
     }
 
-    // What was seen goes to the back, so the first that this dump has seen already ends it. False: done.
-    static bool live_batch(Shard& shard, uint64_t dump, std::vector<LiveConnection>& out) {
+    static LiveConnection live_of(const Record& record) {
+        const TrafficFacts& f = *record.facts_;
+        return {f.direction, f.kind,         f.mutual_tls,     f.src,
+                f.dst,       f.original_dst, f.forwarded_host, f.direction == Direction::Outbound ? f.src_workload : f.dst_workload};
+    }
+
+    template <class Visit>
+    void walk_all(const Visit& visit) const {
+        const std::scoped_lock one_at_a_time(dump_mutex_);
+        const uint64_t dump = ++dumps_;
+        for (const auto& shard : shards_)
+            while (walk(*shard, dump, visit)) {
+            }
+    }
+
+    // What was seen goes to the back, so the first that this walk has seen already ends it. False: done.
+    template <class Visit>
+    static bool walk(Shard& shard, uint64_t dump, const Visit& visit) {
         const std::scoped_lock lock(shard.mutex);
         for (size_t i = 0; i < kDumpBatch; ++i) {
             Record* record = shard.open.pop_front();
@@ -127,9 +160,7 @@ class Recorder final : public TrafficRecorder {
             shard.open.push_back(*record);
             if (record->dumped_ == dump) return false;
             record->dumped_ = dump;
-            const TrafficFacts& f = record->facts_;
-            out.push_back({f.direction, f.kind, f.mutual_tls, f.src, f.dst, f.original_dst, f.forwarded_host,
-                           f.direction == Direction::Outbound ? f.src_workload : f.dst_workload});
+            visit(*record);
         }
         return true;
     }
@@ -141,40 +172,71 @@ class Recorder final : public TrafficRecorder {
     std::array<std::unique_ptr<Shard>, kShards> shards_;
     mutable std::mutex dump_mutex_;
     mutable uint64_t dumps_ = 0;
+    FlowSink* flows_ = nullptr;
     std::unique_ptr<base::metrics::Registry::Subscription> room_;  // last: ends before what it uses
 };
 
 void Record::count_opened() {
     series_->opened->add();
-    log_opened(facts_);
+    log_opened(*facts_);
 }
 
 void Record::add(uint64_t sent_by_app, uint64_t received_by_app) {
-    sent_ += sent_by_app;
-    received_ += received_by_app;
+    sent_.store(sent_.load(std::memory_order_relaxed) + sent_by_app, std::memory_order_relaxed);
+    received_.store(received_.load(std::memory_order_relaxed) + received_by_app, std::memory_order_relaxed);
     if (!series_) return;  // made good when it is counted as opened
     // For both reporters "received" is the way of the requests, from the client to the server (quirk A11).
-    const bool out = facts_.direction == Direction::Outbound;
+    const bool out = facts_->direction == Direction::Outbound;
     series_->received->add(out ? sent_by_app : received_by_app);
     series_->sent->add(out ? received_by_app : sent_by_app);
 }
 
 void Record::learn_destination(policy::Baggage baggage, std::string identity) {
     // Later, or of a single tunnel, it would move the end of the connection to other series than its beginning.
-    if (series_ || closed_ || facts_.kind != TunnelKind::DoubleHbone) return;
+    if (series_ || closed_ || facts_->kind != TunnelKind::DoubleHbone) return;
+    auto facts = std::make_shared<TrafficFacts>(*facts_);
+    facts->dst_workload = nullptr;  // that was the gateway
+    facts->dst_baggage = std::move(baggage);
+    facts->dst_identity = std::move(identity);
     Shard& shard = recorder_.shard(shard_);
     {
         const std::scoped_lock lock(shard.mutex);
-        facts_.dst_workload = nullptr;  // that was the gateway
-        facts_.dst_baggage = std::move(baggage);
-        facts_.dst_identity = std::move(identity);
-        series_ = shard.cache.find(facts_, recorder_.families());
+        facts_ = std::move(facts);
+        series_ = shard.cache.find(*facts_, recorder_.families());
     }
     count_opened();
-    add(std::exchange(sent_, 0), std::exchange(received_, 0));
+    add(sent_.exchange(0, std::memory_order_relaxed), received_.exchange(0, std::memory_order_relaxed));
 }
 
-void Record::close(ResponseFlag flag, std::string_view error, const policy::Policy* deciding) {
+void Record::judged(const policy::Decision& decision) {
+    if (!flow_) return;
+    const std::scoped_lock lock(recorder_.shard(shard_).mutex);  // a resend reads it
+    flow_->decision = FlowDecision::of(decision);
+}
+
+void Record::started(int pod_socket) {
+    if (!flow_ || closed_) return;
+    const uint64_t cookie = socket_cookie(pod_socket);
+    {
+        const std::scoped_lock lock(recorder_.shard(shard_).mutex);
+        flow_->cookie = cookie;
+        flow_->started = true;
+    }
+    recorder_.flows()->offer(flow_event());
+}
+
+FlowEvent Record::flow_event() const {
+    FlowEvent event;
+    event.facts = facts_;
+    event.state = *flow_;
+    const bool out = facts_->direction == Direction::Outbound;
+    const uint64_t sent = sent_.load(std::memory_order_relaxed), received = received_.load(std::memory_order_relaxed);
+    event.to_destination = out ? sent : received;
+    event.to_source = out ? received : sent;
+    return event;
+}
+
+void Record::close(ResponseFlag flag, std::string_view error, const policy::Policy* deciding, EndedBy by) {
     if (std::exchange(closed_, true)) return;
     // A failure says so in the log too.
     if (error.empty() && flag != ResponseFlag::None) error = to_string(flag);
@@ -183,15 +245,20 @@ void Record::close(ResponseFlag flag, std::string_view error, const policy::Poli
     {
         const std::scoped_lock lock(shard.mutex);
         base::LinkList<Record>::remove(*this);
-        if (!opened_before) series_ = shard.cache.find(facts_, recorder_.families());
+        if (!opened_before) series_ = shard.cache.find(*facts_, recorder_.families());
         series_->closed_with(flag, recorder_.families()).add();
         if (flag != ResponseFlag::None) series_->failed_with(flag, recorder_.families()).add();
     }
     if (!opened_before) {
         count_opened();
-        add(std::exchange(sent_, 0), std::exchange(received_, 0));
+        add(sent_.exchange(0, std::memory_order_relaxed), received_.exchange(0, std::memory_order_relaxed));
     }
-    log_complete(facts_, {sent_, received_, std::chrono::steady_clock::now() - opened_at_, error, deciding});
+    const uint64_t sent = sent_.load(std::memory_order_relaxed), received = received_.load(std::memory_order_relaxed);
+    log_complete(*facts_, {sent, received, std::chrono::steady_clock::now() - opened_at_, error, deciding});
+    if (!flow_) return;
+    FlowEvent event = flow_event();
+    event.end(flag, error, by);
+    recorder_.flows()->offer(std::move(event));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "base/metrics.h"
 #include "base/result.h"
+#include "ztunnel/flow_event.h"
 #include "ztunnel/traffic.h"
 
 #include <cstddef>
@@ -37,8 +38,10 @@ struct TrafficOptions {
     size_t cached_sets = 1024;
 };
 
-class TrafficRecorder : public Traffic {
+class TrafficRecorder : public Traffic, public FlowSource {
   public:
+    // Where flows go; null (the start): nowhere, and nothing is kept for them. Once, before the first connection; it outlives this.
+    virtual void send_flows_to(FlowSink* sink) = 0;
     // Every open connection that was open when this began and still is when it is reached. A copy; any thread.
     [[nodiscard]] virtual std::vector<LiveConnection> live() const = 0;
 };

@@ -56,7 +56,7 @@ TunnelPool::TunnelPool(PodProxy& pod) : pod_(pod) {}
 
 TunnelPool::~TunnelPool() {
     *alive_ = false;
-    close_all("proxy stopped");
+    close_all(std::string(kPodGone));
 }
 
 Tunnel* TunnelPool::with_room(Entry& entry) {

@@ -141,6 +141,7 @@ std::vector<Row> rows_of_data_plane() {
         {"ENABLE_ORIG_SRC", "true", "try",
          [n](const Settings& s) { return n(static_cast<int>(s.proxy.transparent)) + yes(s.proxy.spoof_source); }, "1true", "2true"},
         {"INPOD_UDS", "/s", nullptr, [](const Settings& s) { return s.inpod_uds; }, "/var/run/ztunnel/ztunnel.sock", "/s"},
+        {"WARREN_FLOW_SOCKET", "/f", nullptr, [](const Settings& s) { return s.flow_socket; }, "", "/f"},
         {"INPOD_PORT_REUSE", "false", "x", [](const Settings& s) { return yes(s.proxy.sockets.reuse_port); }, "true", "false"},
         {"IPV6_ENABLED", "false", "x", [](const Settings& s) { return yes(s.proxy.sockets.ipv6); }, "true", "false"},
         {"UNSTABLE_ENABLE_SOCKS5", "false", "true", [](const Settings&) { return "-"; }, "-", "-"},
