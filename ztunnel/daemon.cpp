@@ -6,6 +6,7 @@
 #include "ztunnel/ca_client.h"
 #include "ztunnel/config_dump.h"
 #include "ztunnel/local_signer.h"
+#include "ztunnel/store_metrics.h"
 
 namespace warren::ztunnel {
 
@@ -130,10 +131,11 @@ ProcessSources Daemon::process_sources() {
     sources.workers = [this] {
         std::vector<WorkerGauges> out;
         for (const WorkerLoad& load : proxy_->loads())
-            out.push_back({load.loop.busy_ns, load.chunks_out, load.connections, load.pooled_tunnels, load.connections_refused,
-                           load.chunks_refused, load.loop.tasks_refused});
+            out.push_back({load.loop.busy_ns, load.chunks_out, load.connections, load.streams, load.descriptors, load.buffered_bytes,
+                           load.pooled_tunnels, load.counts, load.chunks_refused, load.loop.tasks_refused});
         return out;
     };
+    sources.others = store_metrics();
     if (flows_)
         sources.flows = [this] {
             const FlowFeed::Stats f = flows_->stats();
@@ -142,6 +144,21 @@ ProcessSources Daemon::process_sources() {
     if (settings_.mode == ProxyMode::Shared)
         sources.pods = [this] { return PodGauges{pods_->active(), pods_->pending(), pods_->started(), pods_->stopped()}; };
     return sources;
+}
+
+// What lives on other threads than the workers'.
+std::vector<std::function<void(base::metrics::Collection&)>> Daemon::store_metrics() {
+    using base::metrics::Collection;
+    std::vector<std::function<void(Collection&)>> out;
+    out.emplace_back([this](Collection& to) { publish(to, certs_->stats()); });
+    out.emplace_back([this](Collection& to) { publish(to, resolver_->stats()); });
+    if (mesh_file_)
+        out.emplace_back([this](Collection& to) {
+            const char* const help = "Times the mesh file was read, by outcome (unstable).";
+            to.counter("warren_mesh_file_reads_total", help, {{"outcome", "loaded"}}, static_cast<double>(mesh_file_->loads()));
+            to.counter("warren_mesh_file_reads_total", help, {{"outcome", "failed"}}, static_cast<double>(mesh_file_->failures()));
+        });
+    return out;
 }
 
 std::string Daemon::dump() const {

@@ -47,6 +47,7 @@ class Daemon {
     base::Result<void> start_servers(std::function<void()> quit);
     [[nodiscard]] std::string dump() const;
     [[nodiscard]] ProcessSources process_sources();
+    [[nodiscard]] std::vector<std::function<void(base::metrics::Collection&)>> store_metrics();
 
     const Settings& settings_;
     base::RealClock clock_;

@@ -42,6 +42,8 @@ void InboundPlaintext::judge() {
         deciding_ = policy::PolicyRef(decision.policy);
         return TcpRelay::cut(std::string(policy::to_string(decision.reason)));
     }
+    if (const auto limit = pod_.use.take_descriptor()) return TcpRelay::cut(std::string(describe(*limit)));
+    dialled_ = true;
     auto socket = pod_.sockets().take(connection_.dst.family());
     if (!socket) return TcpRelay::cut(socket.error().message());
     if (worker.settings.spoof_source && connection_.src.ip != connection_.dst.ip)
@@ -94,7 +96,8 @@ void InboundPlaintext::on_relay_end(const RelayEnd& end) {
     }
     PodConnection::leave();
     pod_.worker().traffic.socket_closed(Direction::Inbound);
-    pod_.left();
+    pod_.use.give_connection();
+    if (dialled_) pod_.use.give_descriptor();
     loop_.bury(std::unique_ptr<base::Buried>(this));
 }
 

@@ -41,6 +41,7 @@ class InboundPlaintext final : public TcpRelay, public PodConnection {
     policy::PolicyRef deciding_;
     bool drained_ = false;
     bool judged_ = false;
+    bool dialled_ = false;  // holds a second descriptor
 };
 
 }  // namespace warren::ztunnel

@@ -68,7 +68,7 @@ H2Stream* InboundStream::start(InboundTunnel& owner, Tunnel& tunnel, int32_t id,
     if (!authority) return deny(kBadRequest, "bad_authority", authority.error().message());
     const policy::Workload* local = pod.local();
     if (local == nullptr) return deny(kUnavailable, policy::to_string(policy::Reason::UnknownSource), "unknown destination workload");
-    if (!pod.admit()) return deny(kUnavailable, "connection_limit", "too many connections of this pod");
+    if (const auto limit = pod.use.take_stream()) return deny(kUnavailable, to_string(*limit), describe(*limit));
     const RequestHeaders headers = read_headers(request, worker.settings);
     policy::InboundRequest wanted;
     wanted.local = local;
@@ -79,7 +79,7 @@ H2Stream* InboundStream::start(InboundTunnel& owner, Tunnel& tunnel, int32_t id,
     wanted.localhost_app_tunnel = worker.settings.localhost_app_tunnel;
     policy::Inbound inbound = policy::inbound(*worker.snapshot, wanted);
     if (inbound.refused()) {
-        pod.left();
+        pod.use.give_stream();
         return deny(inbound.status, policy::to_string(inbound.reason), std::string(policy::to_string(inbound.reason)));
     }
     policy::Connection connection;
@@ -201,7 +201,7 @@ void InboundStream::on_relay_end(const RelayEnd& end) {
     report_bytes();
     record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error, deciding_.get(), end.ended_by(false));
     PodConnection::leave();
-    pod_.left();
+    pod_.use.give_stream();
     loop_.bury(std::unique_ptr<base::Buried>(this));
 }
 

@@ -16,10 +16,9 @@ void InboundTunnel::accept(PodProxy& pod, Accepted accepted) {
     WorkerContext& worker = pod.worker();
     auto* self = new InboundTunnel(pod, std::move(accepted));
     pod.enter(*self);
-    ++pod.handshakes;
     worker.traffic.socket_opened(Direction::Inbound);
-    if (pod.handshakes > worker.settings.limits.handshakes_per_pod)
-        return self->fail("handshake_limit", "too many handshakes at once for this pod");
+    if (const auto limit = pod.use.take_handshake()) return self->fail(to_string(*limit), describe(*limit));
+    self->shaking_ = true;
     worker.loop.arm(self->wait_, worker.settings.workload_wait);
     if (pod.local() != nullptr) self->begin();
 }
@@ -50,7 +49,7 @@ void InboundTunnel::with_certificate(base::Result<std::shared_ptr<const TlsConte
 
 void InboundTunnel::on_tunnel_open(Tunnel&) {
     shaking_ = false;
-    --pod_.handshakes;
+    pod_.use.give_handshake();
 }
 
 H2Stream* InboundTunnel::on_tunnel_request(Tunnel& tunnel, int32_t id, const H2Request& request) {
@@ -101,13 +100,13 @@ void InboundTunnel::bury() {
     if (over_) return;
     over_ = true;
     *alive_ = false;
-    if (shaking_) --pod_.handshakes;
+    if (shaking_) pod_.use.give_handshake();
     WorkerContext& worker = pod_.worker();
     worker.loop.disarm(wait_);
     PodConnection::leave();
     worker.traffic.socket_closed(Direction::Inbound);
     fd_.reset();
-    pod_.left();
+    pod_.use.give_connection();
     worker.loop.bury(std::unique_ptr<base::Buried>(this));
 }
 

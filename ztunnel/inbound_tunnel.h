@@ -53,7 +53,7 @@ class InboundTunnel final : public TunnelOwner, public PodConnection, public bas
     base::Timer wait_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     bool asked_ = false;
-    bool shaking_ = true;
+    bool shaking_ = false;  // counts among the handshakes
     bool over_ = false;
 };
 

@@ -149,7 +149,7 @@ void Outbound::refuse(PodProxy& pod, const Captured& captured, std::string_view 
     worker.traffic.early_deny(Direction::Outbound, captured.client, captured.destination, reason_code, error);
     worker.traffic.socket_closed(Direction::Outbound);
     if (captured.fd.valid()) reset_on_close(captured.fd.get());
-    pod.left();
+    pod.use.give_connection();
 }
 
 // -- through a tunnel
@@ -299,7 +299,7 @@ void OutboundStream::on_relay_end(const RelayEnd& end) {
     withdraw();
     PodConnection::leave();
     pod_.worker().traffic.socket_closed(Direction::Outbound);
-    pod_.left();
+    pod_.use.give_connection();
     loop_.bury(std::unique_ptr<base::Buried>(this));
 }
 
@@ -328,6 +328,8 @@ void OutboundTcp::start(PodProxy& pod, Captured captured, policy::Route route) {
     f.route_reason = self->route_.reason;
     self->record_ = pod.worker().traffic.open(std::move(f));
     self->record_->started(self->client_fd());
+    if (const auto limit = pod.use.take_descriptor()) return self->TcpRelay::cut(std::string(describe(*limit)));
+    self->dialled_ = true;
     auto socket = pod.sockets().take(to.family());
     if (!socket) return self->TcpRelay::cut(socket.error().message());
     auto dialling = self->dial(std::move(*socket), to, pod.worker().settings.connect_timeout);
@@ -352,7 +354,8 @@ void OutboundTcp::on_relay_end(const RelayEnd& end) {
     record_->close(EndOfConnection{flag_, end.clean, end.revoked, drained_}.flag(), end.error, nullptr, end.ended_by(true));
     PodConnection::leave();
     pod_.worker().traffic.socket_closed(Direction::Outbound);
-    pod_.left();
+    pod_.use.give_connection();
+    if (dialled_) pod_.use.give_descriptor();
     loop_.bury(std::unique_ptr<base::Buried>(this));
 }
 

@@ -99,6 +99,7 @@ class OutboundTcp final : public TcpRelay, public PodConnection {
     uint64_t reported_up_ = 0, reported_down_ = 0;
     ResponseFlag flag_ = ResponseFlag::Connect;
     bool drained_ = false;
+    bool dialled_ = false;  // holds a second descriptor
 };
 
 }  // namespace warren::ztunnel

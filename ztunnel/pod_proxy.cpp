@@ -40,7 +40,13 @@ class PodProxy::Listener final : public base::IoHandler {
             auto accepted = accept_one(fd_.get());
             if (!accepted) return pause();
             if (!*accepted) return;
-            if (!pod_.admit()) continue;  // closed: the limit is reached and counted
+            if (const auto limit = pod_.use.take_connection()) {
+                const Direction direction = on_accept_ == &Outbound::accept ? Direction::Outbound : Direction::Inbound;
+                const base::SockAddr here = local_address((*accepted)->fd.get());
+                pod_.worker_.traffic.early_deny(direction, (*accepted)->peer, here, to_string(*limit), describe(*limit));
+                reset_on_close((*accepted)->fd.get());
+                continue;
+            }
             on_accept_(pod_, std::move(**accepted));
         }
     }
@@ -60,7 +66,8 @@ class PodProxy::Listener final : public base::IoHandler {
 };
 
 PodProxy::PodProxy(WorkerContext& worker, std::shared_ptr<const PodInfo> pod)
-    : buffers{worker.settings.limits.buffered_bytes_per_pod},
+    : use(worker.settings.limits),
+      buffers{worker.settings.limits.buffered_bytes_per_pod},
       worker_(worker),
       pod_(std::move(pod)),
       sockets_(pod_->netns ? &*pod_->netns : nullptr, worker.home, worker.settings.sockets),
@@ -115,14 +122,7 @@ const policy::PolicySet& PodProxy::policies() {
     return policies_ ? *policies_ : unknown;
 }
 
-bool PodProxy::admit() {
-    if (open_ >= worker_.settings.limits.connections_per_pod) {
-        ++refused_;
-        return false;
-    }
-    ++open_;
-    return true;
-}
+PodCounts PodProxy::counts() const { return {use.refused(), accept_pauses_, buffers.reached, pool_->dials()}; }
 
 void PodProxy::on_mesh_change() {
     refresh();

@@ -11,6 +11,7 @@
 #include "ztunnel/chunk.h"
 #include "ztunnel/dns_server.h"
 #include "ztunnel/host_resolver.h"
+#include "ztunnel/pod_limits.h"
 #include "ztunnel/proxy_settings.h"
 #include "ztunnel/socket.h"
 #include "ztunnel/stream_relay.h"
@@ -89,16 +90,10 @@ class PodProxy final : private DnsPod {
     [[nodiscard]] const policy::PolicySet& policies();
     [[nodiscard]] policy::Text network() const { return worker_.settings.network; }
 
-    // Connections enter here and leave by themselves. False: the pod's limit is reached.
-    [[nodiscard]] bool admit();
+    // Connections enter here and leave by themselves; what they hold is taken before and given back after.
     void enter(PodConnection& connection) { connections_.push_back(connection); }
-    void left() { --open_; }
-    [[nodiscard]] size_t open() const { return open_; }
-    [[nodiscard]] uint64_t refused() const { return refused_; }
-    // How often a listener paused because the process had no descriptor left.
-    [[nodiscard]] uint64_t accept_pauses() const { return accept_pauses_; }
-    // Of inbound tunnels that are still shaking hands.
-    size_t handshakes = 0;
+    PodUse use;
+    [[nodiscard]] PodCounts counts() const;
     // What waits for slow applications of this pod.
     BufferBudget buffers;
 
@@ -127,8 +122,6 @@ class PodProxy final : private DnsPod {
     std::shared_ptr<const policy::Snapshot> seen_;
     policy::WorkloadRef local_;
     std::shared_ptr<const policy::PolicySet> policies_;
-    size_t open_ = 0;
-    uint64_t refused_ = 0;
     uint64_t accept_pauses_ = 0;
     bool accepting_ = true;
 };

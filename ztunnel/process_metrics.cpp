@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <map>
 #include <utility>
 
@@ -62,6 +63,7 @@ void collect_flows(Collection& to, const FlowGauges& flows) {
 
 void collect_workers(Collection& to, const std::vector<WorkerGauges>& workers, std::map<std::string, uint64_t>& refusals) {
     uint64_t tunnels = 0;
+    PodCounts pods;
     for (size_t i = 0; i < workers.size(); ++i) {
         const WorkerGauges& w = workers[i];
         const std::string name = std::to_string(i);
@@ -71,11 +73,25 @@ void collect_workers(Collection& to, const std::vector<WorkerGauges>& workers, s
                  static_cast<double>(w.connections));
         to.gauge("warren_buffer_chunks", "Buffers in use by a worker thread, 264 KiB each (unstable).", {{"worker", name}},
                  static_cast<double>(w.chunks_out));
+        to.gauge("warren_worker_streams", "Open streams of inbound tunnels of a worker thread (unstable).", {{"worker", name}},
+                 static_cast<double>(w.streams));
+        to.gauge("warren_worker_descriptors", "Sockets that pods hold on a worker thread (unstable).", {{"worker", name}},
+                 static_cast<double>(w.descriptors));
+        to.gauge("warren_buffered_bytes", "Bytes that wait for applications of a worker thread's pods to read (unstable).",
+                 {{"worker", name}}, static_cast<double>(w.buffered_bytes));
         tunnels += w.pooled_tunnels;
-        refusals["connections_per_pod"] += w.connections_refused;
+        pods.add(w.pods);
+        constexpr std::array<const char*, kPodLimits> kNames{"connections_per_pod", "streams_per_pod", "descriptors_per_pod",
+                                                             "handshakes_per_pod"};
+        for (size_t k = 0; k < kPodLimits; ++k) refusals[kNames[k]] += w.pods.refused[k];
         refusals["buffer_chunks"] += w.chunks_refused;
         refusals["worker_tasks"] += w.tasks_refused;
     }
+    to.counter("warren_accept_pauses_total", "Times a listener waited because the process had no descriptor left (unstable).", {},
+               static_cast<double>(pods.accept_pauses));
+    to.counter("warren_credit_held_total", "Times a peer's credit was held back for applications that do not read (unstable).", {},
+               static_cast<double>(pods.credit_held));
+    to.counter("warren_pool_dials_total", "Outbound tunnels dialled (unstable).", {}, static_cast<double>(pods.tunnel_dials));
     to.gauge("warren_pool_tunnels", "Outbound tunnels that are open (unstable).", {}, static_cast<double>(tunnels));
 }
 
@@ -90,6 +106,7 @@ std::unique_ptr<base::metrics::Registry::Subscription> publish_process_metrics(b
         if (s.workers) collect_workers(to, s.workers(), refusals);
         if (s.refusals)
             for (const auto& [limit, n] : s.refusals()) refusals[limit] += n;
+        for (const auto& other : s.others) other(to);
         for (const auto& [limit, n] : refusals)
             to.counter("warren_limit_refusals_total", "What a limit refused (unstable).", {{"limit", limit}}, static_cast<double>(n));
     });

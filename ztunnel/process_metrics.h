@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/metrics.h"
+#include "ztunnel/pod_limits.h"
 
 #include <cstdint>
 #include <functional>
@@ -18,9 +19,10 @@ namespace warren::ztunnel {
 struct WorkerGauges {
     uint64_t busy_ns = 0;
     uint64_t chunks_out = 0;
-    uint64_t connections = 0;
+    uint64_t connections = 0, streams = 0, descriptors = 0;
+    uint64_t buffered_bytes = 0;
     uint64_t pooled_tunnels = 0;
-    uint64_t connections_refused = 0;  // by the limit of a pod
+    PodCounts pods;
     uint64_t chunks_refused = 0;
     uint64_t tasks_refused = 0;  // the loop's mailbox was full
 };
@@ -40,6 +42,8 @@ struct ProcessSources {
     std::function<std::vector<WorkerGauges>()> workers;
     std::function<PodGauges()> pods;
     std::function<FlowGauges()> flows;
+    // Whatever else counts something, at each scrape. Called in order.
+    std::vector<std::function<void(base::metrics::Collection&)>> others;
     // Other limits that refuse, by name: {"admin_connections", n}.
     std::function<std::vector<std::pair<std::string, uint64_t>>()> refusals;
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "policy/text.h"
+#include "ztunnel/pod_limits.h"
 #include "ztunnel/socket.h"
 #include "ztunnel/tls_session.h"
 #include "ztunnel/tunnel.h"
@@ -16,14 +17,6 @@ namespace warren::ztunnel {
 inline constexpr uint16_t kOutboundPort = 15001;
 inline constexpr uint16_t kInboundPlaintextPort = 15006;
 inline constexpr uint16_t kInboundHbonePort = 15008;
-
-struct ProxyLimits {
-    // Of one pod, so that one cannot starve the node; each refusal is counted.
-    size_t connections_per_pod = 65'536;
-    // Bytes received for applications that do not read, on each worker; beyond it the peers get no more credit.
-    size_t buffered_bytes_per_pod = 64 * 1024 * 1024;
-    size_t handshakes_per_pod = 1'024;  // inbound tunnels whose handshake is not done
-};
 
 struct ProxySettings {
     policy::Text network;

@@ -6,6 +6,7 @@
 #include "ztunnel/settings_raw.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <nlohmann/json.hpp>
 
@@ -115,7 +116,7 @@ milliseconds drain_deadline(const RawSettings& raw) {
     return std::chrono::seconds(grace > 10 ? grace - 5 : std::max(grace, 2u) - 1);
 }
 
-void settle_proxy(const RawSettings& raw, Settings& to) {
+void settle_proxy(const RawSettings& raw, uint64_t descriptors, Settings& to) {
     ProxySettings& p = to.proxy;
     p.network = policy::Text(raw.network);
     p.node_name = raw.node_name;
@@ -128,6 +129,10 @@ void settle_proxy(const RawSettings& raw, Settings& to) {
     p.connect_timeout = cast<milliseconds>(raw.connect);
     p.half_closed_timeout = cast<milliseconds>(raw.half_closed);
     p.limits.connections_per_pod = raw.connections_per_pod;
+    p.limits.streams_per_pod = raw.streams_per_pod;
+    constexpr uint64_t kLeast = 64;
+    p.limits.descriptors_per_pod =
+        raw.descriptors_per_pod ? *raw.descriptors_per_pod : std::max(descriptors / 2 / to.worker_threads, kLeast);
     p.limits.handshakes_per_pod = raw.handshakes_per_pod;
     p.limits.buffered_bytes_per_pod = raw.buffered_bytes_per_pod;
     for (TunnelSettings* tunnel : {&p.outbound_tunnel, &p.inbound_tunnel}) {
@@ -201,7 +206,7 @@ Result<Settings> read_settings(const SettingsSources& sources) {
         {raw.workers, config.concurrency, raw.cpu_limit.value_or(std::max(sources.cpus, 1u)), raw.resource_limit, raw.resource_request});
     TRY(settle_metadata(sources.env, config, settings));
     TRY(settle_channels(sources.env, raw, config, settings));
-    settle_proxy(raw, settings);
+    settle_proxy(raw, sources.descriptors, settings);
     TRY(check(raw, settings));
     return settings;
 }
@@ -215,6 +220,8 @@ Result<SettingsSources> own_sources() {
     const long online = ::sysconf(_SC_NPROCESSORS_ONLN);
     sources.cpus = ::sched_getaffinity(0, sizeof own, &own) == 0 ? static_cast<uint32_t>(CPU_COUNT(&own))
                                                                  : static_cast<uint32_t>(std::max(online, 1L));
+    rlimit open_files{};
+    if (::getrlimit(RLIMIT_NOFILE, &open_files) == 0) sources.descriptors = open_files.rlim_cur;
     const std::unique_ptr<FILE, File> file(std::fopen(kMeshConfigPath, "re"));
     if (!file) {
         const int os = errno;

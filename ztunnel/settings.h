@@ -88,6 +88,7 @@ struct SettingsSources {
     Environment env;
     std::optional<std::string> mesh_config;  // the text of kMeshConfigPath, where that exists
     uint32_t cpus = 1;                       // that the process may run on
+    uint64_t descriptors = 1 << 20;          // that it may open
 };
 inline constexpr const char* kMeshConfigPath = "./etc/istio/config/mesh";
 

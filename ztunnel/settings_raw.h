@@ -28,7 +28,8 @@ struct RawSettings {
                              keepalive_interval = std::chrono::seconds(180), half_closed = std::chrono::hours(1),
                              handshake = std::chrono::seconds(10), connect = std::chrono::seconds(10);
     uint32_t stream_window = 4194304, connection_window = 16777216, frame_size = 1048576, pool_streams = 100;
-    uint32_t connections_per_pod = 65'536, handshakes_per_pod = 1'024;
+    uint32_t connections_per_pod = 65'536, streams_per_pod = 32'768, handshakes_per_pod = 1'024;
+    std::optional<uint32_t> descriptors_per_pod;
     uint64_t buffered_bytes_per_pod = 64 * 1024 * 1024;
     bool post_quantum = false;
     std::vector<std::string> trust_domain_aliases;

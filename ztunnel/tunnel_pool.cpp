@@ -11,7 +11,9 @@ namespace warren::ztunnel {
 // One tunnel of a key.
 class TunnelPool::Pooled final : public TunnelOwner {
   public:
+    // Holds a descriptor of the pod's, taken before.
     Pooled(TunnelPool& pool, const TunnelKey& key) : pool_(pool), key_(key), idle_(base::Timer::of<&Pooled::on_idle>(*this)) {}
+    ~Pooled() { pool_.pod_.use.give_descriptor(); }
 
     [[nodiscard]] bool has_room(uint32_t most) const {
         return usable_ && tunnel_->stage() == Tunnel::Stage::Open &&
@@ -91,16 +93,18 @@ void TunnelPool::dial(const TunnelKey& key, Entry& entry) {
 void TunnelPool::dial_with(const TunnelKey& key, std::shared_ptr<const TlsContext> context) {
     WorkerContext& worker = pod_.worker();
     auto begin = [&]() -> base::Result<Tunnel*> {
+        auto pooled = std::make_unique<Pooled>(*this, key);
         base::Fd fd = TRY(pod_.sockets().take(key.destination.family()));
         TRY(begin_connect(fd.get(), key.destination));
         auto tls = TRY(TlsSession::create(std::move(context), TlsRole::Client, key.expected, worker.chunks, worker.settings.records));
-        auto pooled = std::make_unique<Pooled>(*this, key);
         pooled->tunnel_ = TRY(Tunnel::start(worker.loop, worker.chunks, *pooled, std::move(fd), H2Role::Client, std::move(tls),
                                             worker.settings.outbound_tunnel));
         Tunnel* tunnel = pooled->tunnel_;
         entries_[key]->tunnels.push_back(std::move(pooled));
         return tunnel;
     };
+    if (const auto limit = pod_.use.take_descriptor())
+        return settle(key, base::Error{base::Errc::Exhausted, 0, "", std::string(describe(*limit))});
     if (auto started = begin(); !started) settle(key, std::move(started).error());
 }
 

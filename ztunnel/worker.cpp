@@ -48,18 +48,23 @@ void Worker::run() {
 }
 
 void Worker::measure() {
-    size_t connections = 0, tunnels = 0;
-    uint64_t refused = refused_by_gone_pods_;
+    WorkerLoad now;
+    now.counts = gone_;
     for (const auto& [uid, pod] : pods_) {
-        connections += pod->open();
-        refused += pod->refused();
-        tunnels += pod->pool().tunnels();
+        now.connections += pod->use.connections();
+        now.streams += pod->use.streams();
+        now.descriptors += pod->use.descriptors();
+        now.buffered_bytes += pod->buffers.used;
+        now.pooled_tunnels += pod->pool().tunnels();
+        now.counts.add(pod->counts());
     }
-    connections_.store(connections, std::memory_order_relaxed);
-    tunnels_.store(tunnels, std::memory_order_relaxed);
-    refused_.store(refused, std::memory_order_relaxed);
-    chunks_out_.store(chunks_.out(), std::memory_order_relaxed);
-    chunks_refused_.store(chunks_.refused(), std::memory_order_relaxed);
+    now.chunks_out = chunks_.out();
+    now.chunks_refused = chunks_.refused();
+    connections_.store(now.connections, std::memory_order_relaxed);
+    {
+        const std::lock_guard lock(load_mutex_);
+        load_ = now;
+    }
     loop_->arm(measure_, kMeasureEvery);
 }
 
@@ -87,7 +92,7 @@ void Worker::remove_pod(const std::string& uid) {
     (void)ask<void>([this, uid]() -> base::Result<void> {
         // Immediate: everything of the pod is cut at once (contract 4.8).
         if (auto found = pods_.find(uid); found != pods_.end()) {
-            refused_by_gone_pods_ += found->second->refused();
+            gone_.add(found->second->counts());
             pods_.erase(found);
         }
         return {};
@@ -127,12 +132,13 @@ void Worker::cut_all(const std::string& why) {
 }
 
 WorkerLoad Worker::load() const {
-    return {loop_->stats(),
-            chunks_out_.load(std::memory_order_relaxed),
-            chunks_refused_.load(std::memory_order_relaxed),
-            connections_.load(std::memory_order_relaxed),
-            refused_.load(std::memory_order_relaxed),
-            tunnels_.load(std::memory_order_relaxed)};
+    WorkerLoad out;
+    {
+        const std::lock_guard lock(load_mutex_);
+        out = load_;
+    }
+    out.loop = loop_->stats();
+    return out;
 }
 
 }  // namespace warren::ztunnel

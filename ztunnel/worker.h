@@ -12,6 +12,7 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -29,9 +30,10 @@ struct WorkerLoad {
     base::LoopStats loop;
     size_t chunks_out = 0;
     uint64_t chunks_refused = 0;
-    size_t connections = 0;
-    uint64_t connections_refused = 0;
+    size_t connections = 0, streams = 0, descriptors = 0;
+    size_t buffered_bytes = 0;  // wait for applications that do not read
     size_t pooled_tunnels = 0;
+    PodCounts counts;
 };
 
 class Worker {
@@ -67,9 +69,10 @@ class Worker {
     WorkerContext context_;
     std::map<std::string, std::unique_ptr<PodProxy>> pods_;
     base::Timer measure_;
-    std::atomic<size_t> connections_ = 0, tunnels_ = 0, chunks_out_ = 0;
-    uint64_t refused_by_gone_pods_ = 0;
-    std::atomic<uint64_t> refused_ = 0, chunks_refused_ = 0;
+    std::atomic<size_t> connections_ = 0;  // for idle(), which waits for nothing
+    PodCounts gone_;                       // of pods that have left
+    mutable std::mutex load_mutex_;        // taken five times a second
+    WorkerLoad load_;
     std::thread thread_;
 };
 

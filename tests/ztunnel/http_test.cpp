@@ -260,7 +260,24 @@ TEST_CASE("admin: the metrics page under both content types, with what the proce
     base::metrics::Registry registry;
     ProcessSources sources;
     sources.istio_version = "1.30";
-    sources.workers = [] { return std::vector<WorkerGauges>{{1'500'000'000, 3, 9, 2, 1, 4, 0}, {0, 0, 0, 5, 1, 0, 7}}; };
+    sources.workers = [] {
+        std::vector<WorkerGauges> workers(2);
+        workers[0].busy_ns = 1'500'000'000;
+        workers[0].chunks_out = 3;
+        workers[0].streams = 4;
+        workers[0].buffered_bytes = 5000;
+        workers[0].pooled_tunnels = 2;
+        workers[1].pooled_tunnels = 5;
+        workers[1].tasks_refused = 7;
+        for (WorkerGauges& w : workers) {
+            w.pods.refused = {1, 2, 3, 4};
+            w.pods.accept_pauses = 5;
+            w.pods.credit_held = 6;
+            w.pods.tunnel_dials = 7;
+        }
+        return workers;
+    };
+    sources.flows = [] { return FlowGauges{8, 9, 1, true}; };
     sources.pods = [] { return PodGauges{2, 1, 5, 3}; };
     sources.refusals = [] { return std::vector<std::pair<std::string, uint64_t>>{{"admin_connections", 6}}; };
     const auto token = publish_process_metrics(registry, sources);
@@ -270,13 +287,31 @@ TEST_CASE("admin: the metrics page under both content types, with what the proce
     request.accept = "text/html, application/openmetrics-text;version=1.0.0";
     CHECK(metrics_response(request, registry).content_type == "application/openmetrics-text;charset=utf-8;version=1.0.0");
     CHECK(metrics_response(request_of("GET /"), registry).status == 404);
-    for (const char* line :
-         {"istio_build{component=\"ztunnel\",tag=\"1.30\"} 1", "workload_manager_active_proxy_count 2",
-          "workload_manager_pending_proxy_count 1", "workload_manager_proxies_started_total 5", "workload_manager_proxies_stopped_total 3",
-          "warren_worker_busy_seconds_total{worker=\"0\"} 1.5", "warren_buffer_chunks{worker=\"0\"} 3",
-          "warren_limit_refusals_total{limit=\"connections_per_pod\"} 2", "warren_limit_refusals_total{limit=\"worker_tasks\"} 7",
-          "warren_limit_refusals_total{limit=\"admin_connections\"} 6", "warren_pool_tunnels 7",
-          "warren_log_lines_total{outcome=\"dropped\"} ", "process_open_fds ", "process_max_fds "}) {
+    for (const char* line : {"istio_build{component=\"ztunnel\",tag=\"1.30\"} 1",
+                             "workload_manager_active_proxy_count 2",
+                             "workload_manager_pending_proxy_count 1",
+                             "workload_manager_proxies_started_total 5",
+                             "workload_manager_proxies_stopped_total 3",
+                             "warren_worker_busy_seconds_total{worker=\"0\"} 1.5",
+                             "warren_buffer_chunks{worker=\"0\"} 3",
+                             "warren_limit_refusals_total{limit=\"connections_per_pod\"} 2",
+                             "warren_limit_refusals_total{limit=\"worker_tasks\"} 7",
+                             "warren_limit_refusals_total{limit=\"streams_per_pod\"} 4",
+                             "warren_limit_refusals_total{limit=\"descriptors_per_pod\"} 6",
+                             "warren_limit_refusals_total{limit=\"handshakes_per_pod\"} 8",
+                             "warren_accept_pauses_total 10",
+                             "warren_credit_held_total 12",
+                             "warren_pool_dials_total 14",
+                             "warren_worker_streams{worker=\"0\"} 4",
+                             "warren_buffered_bytes{worker=\"0\"} 5000",
+                             "warren_flow_feed_flows_total{outcome=\"sent\"} 8",
+                             "warren_flow_feed_flows_total{outcome=\"lost\"} 9",
+                             "warren_flow_feed_connected 1",
+                             "warren_limit_refusals_total{limit=\"admin_connections\"} 6",
+                             "warren_pool_tunnels 7",
+                             "warren_log_lines_total{outcome=\"dropped\"} ",
+                             "process_open_fds ",
+                             "process_max_fds "}) {
         INFO(line);
         CHECK(plain.body.find(std::string("\n") + line) != std::string::npos);
     }
