@@ -47,9 +47,11 @@ void InboundTunnel::with_certificate(base::Result<std::shared_ptr<const TlsConte
     tunnel_ = *tunnel;
 }
 
-void InboundTunnel::on_tunnel_open(Tunnel&) {
+void InboundTunnel::on_tunnel_open(Tunnel& tunnel) {
     shaking_ = false;
     pod_.use.give_handshake();
+    // Accepted before the drain began: its client's first requests are served, the next ones go elsewhere.
+    if (!pod_.accepting()) tunnel.drain();
 }
 
 H2Stream* InboundTunnel::on_tunnel_request(Tunnel& tunnel, int32_t id, const H2Request& request) {
@@ -93,7 +95,7 @@ void InboundTunnel::cut(const std::string& why) {
 }
 
 void InboundTunnel::drain() {
-    if (tunnel_ != nullptr) tunnel_->drain();
+    if (tunnel_ != nullptr && !shaking_) tunnel_->drain();
 }
 
 void InboundTunnel::bury() {

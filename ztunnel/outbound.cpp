@@ -212,7 +212,8 @@ void OutboundStream::on_tunnel(base::Result<Tunnel*> tunnel) {
         } else if (text.starts_with("certificate")) {
             flag = ResponseFlag::IdentityError;
         }
-        return failed(base::Error{error.code, 0, "", std::move(text)}, flag, flag != ResponseFlag::IdentityError);
+        return failed(base::Error{error.code, 0, "", std::move(text)}, flag,
+                      flag != ResponseFlag::IdentityError ? Again::Elsewhere : Again::No);
     }
     const RequestTexts texts = request_texts();
     const Header headers[] = {
@@ -220,7 +221,7 @@ void OutboundStream::on_tunnel(base::Result<Tunnel*> tunnel) {
     // The network is told on the inner request only (contract 4.3).
     const size_t count = route_.action == policy::RouteAction::DoubleHbone ? 4 : 3;
     auto id = (*tunnel)->h2().connect(route_.authority, std::span(headers, count), *this);
-    if (!id) return failed(std::move(id).error(), ResponseFlag::H2HandshakeFailure, true);
+    if (!id) return failed(std::move(id).error(), ResponseFlag::H2HandshakeFailure, Again::Elsewhere);
     attach_stream(**tunnel, *id);
     (*tunnel)->wake();
 }
@@ -236,7 +237,7 @@ void OutboundStream::on_response(const H2Response& response) {
     }
     // Nothing was sent yet, so another endpoint may answer where this one could not reach its application; a verdict stands.
     failed(base::Error{base::Errc::Unavailable, 0, "", "HBONE peer answered status " + std::to_string(response.status)},
-           ResponseFlag::Connect, response.status == 503);
+           ResponseFlag::Connect, response.status == 503 ? Again::Elsewhere : Again::No);
 }
 
 // Behind a gateway only the answer tells which workload it is (contract 4.9 step 4).
@@ -255,19 +256,28 @@ void OutboundStream::on_closed(const H2Reset* reset) {
     if (Tunnel* tunnel = tunnel_) tunnel->room_made();
     if (!answered_ && reset != nullptr && live()) {
         tunnel_ = nullptr;
-        return failed(base::Error{base::Errc::Unavailable, 0, "", reset->local ? "tunnel closed" : "stream refused by the peer"},
-                      ResponseFlag::Connect, true);
+        constexpr uint32_t kRefusedStream = 7;  // RFC 9113 7, also what a GOAWAY left out: the peer has done nothing with it (8.7)
+        const bool untouched = !reset->local && reset->code == kRefusedStream;
+        return failed(base::Error{base::Errc::Unavailable, 0, "",
+                                  reset->local ? "tunnel closed" : "stream refused by the peer, code " + std::to_string(reset->code)},
+                      ResponseFlag::Connect, untouched ? Again::Anywhere : Again::Elsewhere);
     }
     StreamRelay::on_closed(reset);
 }
 
 // The client has seen nothing yet. Either another endpoint gets its connection, or it ends here.
-void OutboundStream::failed(base::Error why, ResponseFlag flag, bool try_another) {
+void OutboundStream::failed(base::Error why, ResponseFlag flag, Again again) {
     if (over_) return;
-    if (try_another && can_try_another(pod_, route_, captured_, pod_.worker().settings.endpoint_attempts)) {
+    const int most = pod_.worker().settings.endpoint_attempts;
+    const bool anywhere = again == Again::Anywhere && captured_.refused + 1 < most;
+    if (anywhere || (again != Again::No && can_try_another(pod_, route_, captured_, most))) {
         over_ = true;
-        record_->close(flag, why.message() + "; trying another endpoint");
-        captured_.tried.push_back(route_.destination->uid);
+        record_->close(flag, why.message() + (anywhere ? "; trying again" : "; trying another endpoint"));
+        if (anywhere) {
+            ++captured_.refused;
+        } else {
+            captured_.tried.push_back(route_.destination->uid);
+        }
         captured_.fd = std::move(fd_);
         if (tunnel_ != nullptr) {
             tunnel_->h2().reset(stream_id_, 8);  // CANCEL
@@ -276,10 +286,10 @@ void OutboundStream::failed(base::Error why, ResponseFlag flag, bool try_another
         withdraw();
         PodConnection::leave();
         PodProxy& pod = pod_;
-        Captured again = std::move(captured_);
+        Captured next = std::move(captured_);
         // A stream that is still open tells us of its end first; until then this object stays.
         if (tunnel_ == nullptr) loop_.bury(std::unique_ptr<base::Buried>(this));
-        return Outbound::dispatch(pod, std::move(again));
+        return Outbound::dispatch(pod, std::move(next));
     }
     flag_ = flag;
     StreamRelay::cut(why.message());

@@ -22,6 +22,7 @@ struct Captured {
     base::SockAddr client;
     base::SockAddr destination;       // where the application wanted to go
     std::vector<policy::Text> tried;  // endpoints that failed
+    int refused = 0;                  // times a peer did nothing with the request
 };
 
 class Outbound {
@@ -60,7 +61,9 @@ class OutboundStream final : public StreamRelay, public PodConnection, public Tu
     [[nodiscard]] RequestTexts request_texts() const;
     void learn_destination(const H2Response& response);
     [[nodiscard]] TrafficFacts facts() const;
-    void failed(base::Error why, ResponseFlag flag, bool try_another);
+    // Elsewhere: another endpoint may answer. Anywhere: the peer did nothing with the request, so the same endpoint may take it too.
+    enum class Again : uint8_t { No, Elsewhere, Anywhere };
+    void failed(base::Error why, ResponseFlag flag, Again again);
     void report_bytes();
 
     PodProxy& pod_;

@@ -19,14 +19,15 @@ constexpr auto kPause = std::chrono::milliseconds(100);
 class PodProxy::Listener final : public base::IoHandler {
   public:
     using OnAccept = void (*)(PodProxy&, Accepted);
-    Listener(PodProxy& pod, base::Fd fd, OnAccept on_accept)
-        : pod_(pod), fd_(std::move(fd)), on_accept_(on_accept), pause_(base::Timer::of<&Listener::resume>(*this)) {}
+    Listener(PodProxy& pod, uint16_t port, base::Fd fd, OnAccept on_accept)
+        : pod_(pod), port_(port), fd_(std::move(fd)), on_accept_(on_accept), pause_(base::Timer::of<&Listener::resume>(*this)) {}
     base::Result<void> start() { return pod_.worker_.loop.add(fd_.get(), *this, EPOLLIN); }
     void stop() {
         pod_.worker_.loop.disarm(pause_);
         pod_.worker_.loop.remove(*this);
         fd_.reset();
     }
+    [[nodiscard]] base::Result<HeldListener> hold() const { return HeldListener{pod_.pod_, port_, TRY(base::Fd::dup(fd_.get()))}; }
     // What has connected already is taken: closing the socket would reset it.
     void drain() {
         accept_some(kAcceptQueue);
@@ -60,6 +61,7 @@ class PodProxy::Listener final : public base::IoHandler {
         if (fd_.valid() && !registered()) (void)start();
     }
     PodProxy& pod_;
+    const uint16_t port_;
     base::Fd fd_;
     OnAccept on_accept_;
     base::Timer pause_;
@@ -78,7 +80,7 @@ PodProxy::~PodProxy() { cut_all(std::string(kPodGone)); }
 base::Result<std::unique_ptr<PodProxy>> PodProxy::start(WorkerContext& worker, std::shared_ptr<const PodInfo> pod) {
     std::unique_ptr<PodProxy> proxy(new PodProxy(worker, std::move(pod)));
     const auto& settings = worker.settings;
-    if (worker.dns != nullptr) {
+    if (worker.dns != nullptr && !proxy->pod_->inbound_only) {
         const SocketPlace place{proxy->pod_->netns ? &*proxy->pod_->netns : nullptr, &worker.home};
         proxy->dns_ = TRY(DnsServer::start({worker.loop, worker.random, *proxy, place, worker.dns->settings, worker.dns->metrics},
                                            worker.dns->resolv_conf));
@@ -92,11 +94,12 @@ base::Result<std::unique_ptr<PodProxy>> PodProxy::start(WorkerContext& worker, s
                              {kInboundPlaintextPort, &InboundPlaintext::accept},
                              {kOutboundPort, &Outbound::accept}};
     for (const Wanted& w : wanted) {
+        if (proxy->pod_->inbound_only && w.port != kInboundHbonePort) continue;
         // Keepalive is not set on 15008 (contract 6.1 step 1): tunnels have their own PING.
         const ListenAt at{{any, w.port}, settings.transparent, kAcceptQueue, w.port != kInboundHbonePort, w.port == kOutboundPort};
         auto make = [&] { return listen_tcp(at, settings.sockets); };
         base::Fd fd = TRY(proxy->pod_->netns ? base::in_netns(*proxy->pod_->netns, worker.home, make) : make());
-        proxy->listeners_.push_back(std::make_unique<Listener>(*proxy, std::move(fd), w.on_accept));
+        proxy->listeners_.push_back(std::make_unique<Listener>(*proxy, w.port, std::move(fd), w.on_accept));
     }
     for (auto& listener : proxy->listeners_) TRY(listener->start());
     return proxy;
@@ -145,6 +148,13 @@ void PodProxy::on_trust_change() {
         connections_.push_back(*connection);
         connection->on_trust_change();
     }
+}
+
+base::Result<std::vector<HeldListener>> PodProxy::hold_listeners() const {
+    std::vector<HeldListener> out;
+    if (!accepting_) return out;
+    for (const auto& listener : listeners_) out.push_back(TRY(listener->hold()));
+    return out;
 }
 
 void PodProxy::drain() {

@@ -21,6 +21,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace warren::ztunnel {
 
@@ -33,6 +34,15 @@ struct PodInfo {
     std::string ns;
     std::string service_account;
     std::optional<base::Netns> netns;  // none: dedicated mode, the process's own
+    // The tunnel's own pod: inbound HBONE only, and nobody's source address is kept (contract 4.10).
+    bool inbound_only = false;
+};
+
+// A listener of a pod, kept open by a duplicate.
+struct HeldListener {
+    std::shared_ptr<const PodInfo> pod;
+    uint16_t port = 0;
+    base::Fd fd;
 };
 
 // The DNS proxy of a process, as pods need it.
@@ -99,6 +109,8 @@ class PodProxy final : private DnsPod {
 
     void on_mesh_change();
     void on_trust_change();
+    // Duplicates of the listeners, so that they stay open in the kernel when drain() has closed them here (succession.h).
+    [[nodiscard]] base::Result<std::vector<HeldListener>> hold_listeners() const;
     // Close the listeners; connections go on.
     void drain();
     void cut_all(const std::string& why);

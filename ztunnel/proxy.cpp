@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/proxy.h"
 
+#include "base/log.h"
+#include "ztunnel/succession.h"
+
 #include <algorithm>
 #include <random>
 #include <set>
 #include <thread>
 
 namespace warren::ztunnel {
+
+namespace {
+const base::log::Area kLog("proxy");
+}
 
 base::Result<std::unique_ptr<Proxy>> Proxy::start(const WorkerShared& shared, size_t threads) {
     std::unique_ptr<Proxy> proxy(new Proxy(shared.settings, shared.certs));
@@ -98,8 +105,72 @@ void Proxy::stop(const std::string& uid) {
     for (auto& worker : workers_) worker->remove_pod(uid);
 }
 
+// The listeners of all pods on which another tunnel listens too, from the steering to the close.
+class Proxy::Handovers {
+  public:
+    explicit Handovers(std::vector<std::unique_ptr<Worker>>& workers) : home_(base::Netns::current()) {
+        if (!home_) return;
+        std::map<std::pair<std::string, uint16_t>, std::pair<std::shared_ptr<const PodInfo>, std::vector<base::Fd>>> all;
+        for (auto& worker : workers) {
+            auto held = worker->hold_listeners();
+            if (!held) return;
+            for (HeldListener& one : *held) {
+                auto& [pod, fds] = all[{one.pod->uid, one.port}];
+                pod = one.pod;
+                fds.push_back(std::move(one.fd));
+            }
+        }
+        for (auto& [key, value] : all) {
+            One one{value.first, Handover(key.second, std::move(value.second))};
+            const auto steered = inside(one, [&] { return one.handover.steer(); });
+            if (!steered)
+                WARREN_LOG(kLog, base::log::Level::Warn, "connections cannot be led to the successor", {"pod", value.first->name},
+                           {"error", steered.error().message()});
+            if (steered && *steered) open_.push_back(std::move(one));
+        }
+    }
+    // Handshakes that had begun end at the workers, which go on accepting, or at the deadline.
+    void settle(std::chrono::steady_clock::time_point deadline) {
+        if (open_.empty()) return;
+        std::this_thread::sleep_for(kSteered);
+        for (One& one : open_) (void)inside(one, [&] { return one.handover.note_half_open(); });
+        auto settled = [&](One& one) {
+            const auto done = inside(one, [&] { return one.handover.settled(); });
+            return !done || *done;
+        };
+        while (!std::all_of(open_.begin(), open_.end(), settled) && std::chrono::steady_clock::now() < deadline)
+            std::this_thread::sleep_for(kSteered);
+    }
+    void finish() {
+        for (One& one : open_) one.handover.finish();
+    }
+    [[nodiscard]] size_t size() const { return open_.size(); }
+
+  private:
+    // A SYN that had chosen its listener before the steering is a half-open request well within this.
+    static constexpr auto kSteered = std::chrono::milliseconds(20);
+    struct One {
+        std::shared_ptr<const PodInfo> pod;
+        Handover handover;
+    };
+    template <class Make>
+    auto inside(const One& one, Make&& make) -> decltype(make()) {
+        if (!one.pod->netns) return make();
+        return base::in_netns(*one.pod->netns, *home_, std::forward<Make>(make));
+    }
+    base::Result<base::Netns> home_;
+    std::vector<One> open_;
+};
+
 bool Proxy::drain(std::chrono::steady_clock::time_point deadline) {
+    // A lost SYN-ACK is sent again after one second and after three; whoever needs longer has mostly gone away.
+    constexpr auto kHalfOpenPatience = std::chrono::milliseconds(3'200);
+    Handovers handovers(workers_);
+    if (handovers.size() > 0) WARREN_LOG(kLog, base::log::Level::Info, "a successor takes over", {"listeners", handovers.size()});
+    const auto now = std::chrono::steady_clock::now();
+    handovers.settle(std::min(now + kHalfOpenPatience, now + (deadline - now) / 2));
     for (auto& worker : workers_) worker->drain();
+    handovers.finish();
     auto idle = [&] { return std::all_of(workers_.begin(), workers_.end(), [](const auto& w) { return w->idle(); }); };
     while (!idle() && std::chrono::steady_clock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(50));
     const bool finished = idle();

@@ -40,7 +40,8 @@ class Proxy final : public PodRunner {
     base::Result<void> start(std::shared_ptr<const PodInfo> pod) override;
     void stop(const std::string& uid) override;
 
-    // -- the end. Listeners close and peers hear GOAWAY; true when every connection has finished before the deadline, else they are cut.
+    // -- the end. Where another tunnel listens beside us, SYNs go to it first and what had begun is taken; then listeners close and peers
+    // hear GOAWAY; true when every connection has finished before the deadline, else they are cut.
     bool drain(std::chrono::steady_clock::time_point deadline);
 
     [[nodiscard]] std::vector<WorkerLoad> loads() const;
@@ -48,6 +49,7 @@ class Proxy final : public PodRunner {
   private:
     Proxy(const ProxySettings& settings, CertStore& certs) : settings_(settings), certs_(certs) {}
     void publish(std::shared_ptr<const policy::Snapshot> snapshot);
+    class Handovers;
     void follow_identities(const policy::Batch& batch);
 
     const ProxySettings& settings_;

@@ -115,6 +115,15 @@ void Worker::trust_changed() {
         std::this_thread::yield();
 }
 
+base::Result<std::vector<HeldListener>> Worker::hold_listeners() {
+    return ask<std::vector<HeldListener>>([this]() -> base::Result<std::vector<HeldListener>> {
+        std::vector<HeldListener> out;
+        for (auto& [uid, pod] : pods_)
+            for (HeldListener& held : TRY(pod->hold_listeners())) out.push_back(std::move(held));
+        return out;
+    });
+}
+
 void Worker::drain() {
     (void)ask<void>([this]() -> base::Result<void> {
         for (auto& [uid, pod] : pods_) pod->drain();

@@ -15,6 +15,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace warren::ztunnel {
 
@@ -47,6 +48,7 @@ class Worker {
     void remove_pod(const std::string& uid);
     void set_snapshot(std::shared_ptr<const policy::Snapshot> snapshot);
     void trust_changed();
+    [[nodiscard]] base::Result<std::vector<HeldListener>> hold_listeners();
     // Listeners close, tunnels say GOAWAY; then wait for idle().
     void drain();
     [[nodiscard]] bool idle() const { return connections_.load(std::memory_order_relaxed) == 0; }

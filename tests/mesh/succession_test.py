@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One tunnel follows another on the same pods: no connect fails in between."""
+import collections
+import itertools
+import threading
+
+import apps
+from netns import Netns, ip_batch
+from tunnel import Tunnel
+from waiting import eventually
+from world import MeshCase
+
+SUCCESSIONS = 3
+
+
+class Storm:
+    """Clients that connect, ask and close without a pause, and count what came of it."""
+
+    def __init__(self, pod, targets, threads=6):
+        self.pod, self.targets = pod, targets
+        self.results = collections.Counter()
+        self.stop = threading.Event()
+        self.threads = [apps.Thread(self._run, i) for i in range(threads)]
+
+    def _run(self, number):
+        for i in itertools.count(number):
+            if self.stop.is_set():
+                return
+            ip, port = self.targets[i % len(self.targets)]
+            result = apps.call(self.pod, ip, port, deadline=8.0)
+            self.results[result if result == "answered" else f"{result} {ip}"] += 1
+
+    def answered(self):
+        return self.results["answered"]
+
+    def end(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.take(20)
+        return self.results
+
+
+class Succession(MeshCase):
+    settings = {"env": {"CONNECTION_TERMINATION_DEADLINE": "10s"}}
+
+    def home(self, number):
+        """Each tunnel of a node has a namespace of its own, as in a cluster: only pods' ports are shared."""
+        w = self.world
+        name = f"{w.lab.prefix}home{number}"
+        ip_batch([f"netns add {name}"])
+        w.lab.names.append(f"home{number}")
+        ip_batch(["link set lo up"], name)
+        home = Netns(name)
+        w.closers.callback(home.close)
+        return home
+
+    def succeed(self, node, number, storm):
+        """A new tunnel on the node; then the old one is told to end, and does."""
+        w = self.world
+        old = w.tunnels[node]
+        new = Tunnel(self.home(number), w.folder / f"{node}-{number}", w.tunnel_env(node)).start().wait_ready()
+        w.tunnels[node] = new
+        before = storm.answered()
+        eventually(lambda: storm.answered() > before + 100, "both serve")
+        old.terminate()
+        old.wait_exit(15)
+        self.assertTrue([line for line in old.lines() if line.get("message") == "a successor takes over"], old.log_tail())
+        before = storm.answered()
+        eventually(lambda: storm.answered() > before + 100, "the new one serves")
+
+    def check(self, node):
+        w = self.world
+        w.server(w.pods.server, 7000)
+        targets = [(w.pods.server.v4, 7000), (w.pods.server.v6, 7000)]
+        self.assertEqual({apps.call(w.pods.client, *target) for target in targets}, {"answered"})
+        storms = [Storm(w.pods.client, targets), Storm(w.pods.plain, targets, threads=2)]
+        for number in range(SUCCESSIONS):
+            self.succeed(node, f"{node}{number}", storms[0])
+        results = [storm.end() for storm in storms]
+        self.assertEqual([set(result) for result in results], [{"answered"}, {"answered"}], results)
+
+    def test_no_connect_fails_while_three_tunnels_follow_each_other_at_the_clients_node(self):
+        self.check("n1")
+
+    def test_no_connect_fails_while_three_tunnels_follow_each_other_at_the_servers_node(self):
+        self.check("n2")
+
+    def test_an_open_connection_goes_on_at_the_old_tunnel(self):
+        w = self.world
+        w.server(w.pods.server, 7000)
+        connection = w.connect(w.pods.client, w.pods.server.v4, 7000)
+        apps.ask(connection)
+        old = w.n1
+        w.tunnels["n1"] = Tunnel(self.home("a"), w.folder / "next", w.tunnel_env("n1")).start().wait_ready()
+        old.terminate()
+        eventually(lambda: apps.call(w.pods.client, w.pods.server.v4, 7000) == "answered" and w.n1.access(direction="outbound"), "the new one serves")
+        apps.ask(connection)
+        self.assertTrue(old.running())
+        connection.close()
+        old.wait_exit(5)
