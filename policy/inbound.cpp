@@ -53,6 +53,13 @@ const NetworkAddress* proxy_vip(const Service& service, const Text& network) {
     return best;
 }
 
+std::vector<ServiceRef> services_of(const Snapshot& snapshot, const Workload& local) {
+    std::vector<ServiceRef> out;
+    for (const WorkloadService& membership : local.services)
+        if (const ServiceEntry* entry = snapshot.service(membership.service)) out.push_back(entry->service);
+    return out;
+}
+
 // Contract 6.5: what the client says it meant, if that is possible at all, else the first service with that port.
 ServiceRef guess_service(const InboundRequest& r, const std::vector<ServiceRef>& possible, uint16_t port) {
     if (!r.forwarded_host.empty())
@@ -97,8 +104,7 @@ Inbound inbound(const Snapshot& snapshot, const InboundRequest& r) {
     ServiceRef by_hostname;
     out.application = base::SockAddr{r.local_ip, r.authority.port};
     if (r.authority.is_address()) {
-        for (const WorkloadService& membership : r.local->services)
-            if (const ServiceEntry* entry = snapshot.service(membership.service)) possible.push_back(entry->service);
+        possible = services_of(snapshot, *r.local);
     } else {
         const ServiceEntry* entry = snapshot.service_by_hostname(r.authority.hostname, &r.local->ns);
         if (entry == nullptr) return refuse(503, Reason::UnknownDestination);
@@ -114,6 +120,12 @@ Inbound inbound(const Snapshot& snapshot, const InboundRequest& r) {
     out.policy_destination = base::SockAddr{r.local_ip, out.application.port};
     out.service = guess_service(r, possible, out.application.port);
     return out;
+}
+
+ServiceRef probable_service(const Snapshot& snapshot, const Workload& local, uint16_t port) {
+    InboundRequest request;
+    request.local = &local;
+    return guess_service(request, services_of(snapshot, local), port);
 }
 
 }  // namespace warren::policy

@@ -33,4 +33,7 @@ struct Inbound {
 
 [[nodiscard]] Inbound inbound(const Snapshot& snapshot, const InboundRequest& request);
 
+// The service that somebody who connected to this port of the workload probably meant; null: none has it. For telemetry only.
+[[nodiscard]] ServiceRef probable_service(const Snapshot& snapshot, const Workload& local, uint16_t port);
+
 }  // namespace warren::policy

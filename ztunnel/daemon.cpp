@@ -5,6 +5,7 @@
 #include "ztunnel/auth_source.h"
 #include "ztunnel/ca_client.h"
 #include "ztunnel/config_dump.h"
+#include "ztunnel/file_signer.h"
 #include "ztunnel/local_signer.h"
 #include "ztunnel/store_metrics.h"
 
@@ -18,7 +19,8 @@ constexpr auto kMeshSettle = std::chrono::milliseconds(100);
 // Without a certificate authority nothing can be signed; the error is what a connection that needs a certificate reports.
 class NoSigner final : public CertSigner {
     base::Result<std::shared_ptr<const Credential>> sign(const policy::Identity&, std::chrono::steady_clock::time_point) override {
-        return base::Error{base::Errc::Unsupported, 0, "", "no certificate authority: set CA_ADDRESS or WARREN_LOCAL_CA"};
+        return base::Error{base::Errc::Unsupported, 0, "",
+                           "no certificate authority: set CA_ADDRESS, WARREN_LOCAL_CA, or in dedicated mode WARREN_CERT_CHAIN"};
     }
 };
 
@@ -52,11 +54,17 @@ Daemon::~Daemon() {
     zds_.reset();
     resolver_.reset();
     if (ca_client_ != nullptr) ca_client_->stop();
+    if (file_signer_ != nullptr) file_signer_->on_change({});
 }
 
 base::Result<void> Daemon::start_certificates() {
     if (!settings_.local_ca.empty()) {
         signer_ = TRY(LocalSigner::load(settings_.local_ca, clock_, LocalSignerOptions{settings_.secret_ttl, std::chrono::minutes(2)}));
+    } else if (settings_.certificate.given()) {
+        const CertificatePaths& at = settings_.certificate;
+        auto signer = TRY(FileSigner::create({at.chain, at.key, at.roots}, *watcher_));
+        file_signer_ = signer.get();
+        signer_ = std::move(signer);
     } else if (!settings_.ca.address.empty()) {
         CaClientOptions options;
         options.address = settings_.ca.address;
@@ -75,6 +83,10 @@ base::Result<void> Daemon::start_certificates() {
         WARREN_LOG(kLog, base::log::Level::Warn, "no certificate authority is configured: HBONE cannot work");
     }
     certs_ = make_cert_store(*signer_, clock_, settings_.tls, CertStoreOptions{});
+    if (file_signer_ != nullptr)
+        file_signer_->on_change([this] {
+            for (const CertState& state : certs_->states()) certs_->renew(state.identity);
+        });
     if (!settings_.crl_path.empty())
         crl_ = TRY(CrlWatcher::start(*watcher_, settings_.crl_path,
                                      [this](std::shared_ptr<const RevocationList> list) { certs_->set_revocation_list(std::move(list)); }));
@@ -118,11 +130,21 @@ base::Result<void> Daemon::start_pods() {
     pods_ = std::make_unique<PodManager>(*proxy_);
     if (settings_.mode == ProxyMode::Shared) {
         readiness_.watch("workload proxy manager", [this] { return pods_->ready(); });
+        TRY(start_self_proxy());
         zds_ = TRY(ZdsClient::start(settings_.inpod_uds, *pods_));
         return {};
     }
     const WorkloadInfo& own = *settings_.workload;
     return proxy_->start(std::make_shared<const PodInfo>(PodInfo{"dedicated", own.name, own.ns, own.service_account, {}}));
+}
+
+// Our own pod's 15008, so that the mesh can scrape us under policy (contract 4.10).
+base::Result<void> Daemon::start_self_proxy() {
+    const OwnIdentity& own = settings_.own;
+    if (own.pod_name.empty() || own.pod_namespace.empty() || own.service_account.empty()) return {};
+    PodInfo info{"self", own.pod_name, own.pod_namespace, own.service_account, {}};
+    info.inbound_only = true;
+    return proxy_->start(std::make_shared<const PodInfo>(std::move(info)));
 }
 
 ProcessSources Daemon::process_sources() {

@@ -28,6 +28,7 @@
 namespace warren::ztunnel {
 
 class CaClient;
+class FileSigner;
 
 class Daemon {
   public:
@@ -44,6 +45,7 @@ class Daemon {
     base::Result<void> start_names();
     base::Result<void> start_proxy();
     base::Result<void> start_pods();
+    base::Result<void> start_self_proxy();
     base::Result<void> start_servers(std::function<void()> quit);
     [[nodiscard]] std::string dump() const;
     [[nodiscard]] ProcessSources process_sources();
@@ -58,7 +60,8 @@ class Daemon {
     std::unique_ptr<TrafficRecorder> traffic_;
     std::unique_ptr<FlowFeed> flows_;  // after the traffic it reads, before the workers that feed it
     std::unique_ptr<CertSigner> signer_;
-    CaClient* ca_client_ = nullptr;  // signer_, where it is one
+    CaClient* ca_client_ = nullptr;      // signer_, where it is one
+    FileSigner* file_signer_ = nullptr;  // the same
     std::unique_ptr<OwnedCertStore> certs_;
     std::unique_ptr<CrlWatcher> crl_;
     std::optional<DnsService> dns_;

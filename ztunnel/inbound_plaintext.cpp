@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/inbound_plaintext.h"
 
+#include "policy/inbound.h"
 #include "policy/route.h"
 
 namespace warren::ztunnel {
@@ -34,6 +35,7 @@ void InboundPlaintext::judge() {
     f.dst = f.original_dst = connection_.dst;
     f.src_workload = policy::WorkloadRef(worker.snapshot->workload({pod_.network(), connection_.src.ip}));
     f.dst_workload = policy::WorkloadRef(pod_.local());
+    f.dst_service = policy::probable_service(*worker.snapshot, *pod_.local(), connection_.dst.port);
     record_ = worker.traffic.open(std::move(f));
     const policy::Decision decision = pod_.policies().decide(connection_);
     record_->judged(decision);

@@ -134,7 +134,7 @@ base::Result<void> InboundStream::dial(const base::SockAddr& peer) {
     set_local_congestion(fd_.get(), worker.settings.sockets);
     if (inbound_.from_loopback) {
         TRY(bind_source(fd_.get(), {to.ip, 0}));
-    } else if (worker.settings.spoof_source && peer.ip != to.ip && peer.ip.is_v4() == to.ip.is_v4()) {
+    } else if (worker.settings.spoof_source && !pod_.pod().inbound_only && peer.ip != to.ip && peer.ip.is_v4() == to.ip.is_v4()) {
         (void)bind_source(fd_.get(), {peer.ip, 0});  // contract 6.4: failure to bind leaves the connect unspoofed
     }
     record_->started(fd_.get());

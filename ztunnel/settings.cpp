@@ -152,6 +152,14 @@ Result<void> check(const RawSettings& raw, const Settings& s) {
     if (!s.proxy_enabled && !s.dns_proxy) return refuse("ENABLE_PROXY", "false", "with DNS_CAPTURE off there is nothing left to run");
     if (s.mode == ProxyMode::Dedicated && !s.workload)
         return base::invalid("environment variable PROXY_WORKLOAD_INFO: not set; PROXY_MODE=dedicated needs namespace/name/serviceAccount");
+    const CertificatePaths& files = s.certificate;
+    if (files.chain.empty() != files.key.empty() || files.chain.empty() != files.roots.empty())
+        return base::invalid(
+            "environment variables WARREN_CERT_CHAIN, WARREN_CERT_KEY, WARREN_CERT_ROOTS: some are set; set all three or none");
+    if (files.given() && s.mode != ProxyMode::Dedicated)
+        return refuse("WARREN_CERT_CHAIN", files.chain, "one file is the certificate of one workload: needs PROXY_MODE=dedicated");
+    if (files.given() && !s.local_ca.empty())
+        return refuse("WARREN_CERT_CHAIN", files.chain, "WARREN_LOCAL_CA is set too; leave one of them");
     if (!s.local_xds.empty() && !s.local_xds_path.empty())
         return base::invalid("environment variables LOCAL_XDS and LOCAL_XDS_PATH: both are set; leave one");
     if (raw.fake_ca) return refuse("FAKE_CA", "true", "this build has no such authority; for labs see WARREN_LOCAL_CA");
@@ -221,7 +229,7 @@ Result<SettingsSources> own_sources() {
     sources.cpus = ::sched_getaffinity(0, sizeof own, &own) == 0 ? static_cast<uint32_t>(CPU_COUNT(&own))
                                                                  : static_cast<uint32_t>(std::max(online, 1L));
     rlimit open_files{};
-    if (::getrlimit(RLIMIT_NOFILE, &open_files) == 0) sources.descriptors = open_files.rlim_cur;
+    if (::getrlimit(RLIMIT_NOFILE, &open_files) == 0) sources.descriptors = open_files.rlim_max;  // main raises to that
     const std::unique_ptr<FILE, File> file(std::fopen(kMeshConfigPath, "re"));
     if (!file) {
         const int os = errno;

@@ -35,6 +35,12 @@ struct ControlChannel {
     std::vector<std::pair<std::string, std::string>> headers;  // names in lower case, sorted
 };
 
+// The certificate of dedicated mode from files; all three or none.
+struct CertificatePaths {
+    std::string chain, key, roots;
+    [[nodiscard]] bool given() const { return !chain.empty(); }
+};
+
 struct OwnIdentity {
     std::string instance_ip, pod_name, pod_namespace, service_account, trust_domain = "cluster.local";
 };
@@ -58,6 +64,7 @@ struct Settings {
     std::string cluster_id = "Kubernetes";
     std::string cluster_domain = "cluster.local";
     ControlChannel xds, ca;
+    CertificatePaths certificate;
     std::string auth_token;
     std::chrono::seconds secret_ttl{24 * 60 * 60};
     bool xds_on_demand = false;

@@ -114,6 +114,9 @@ void declare_control_plane(Schema& s, RawSettings& raw, Settings& to) {
     s.boolean(var("TLS12_ENABLED", "TLS 1.2 beside 1.3"), to.tls.tls12);
     s.choice(var("COMPLIANCE_POLICY", "pqc: post-quantum key exchange only"), raw.post_quantum, {{"", false}, {"pqc", true}});
     s.text(var("WARREN_LOCAL_CA", "for labs: a directory with ca.pem and ca.key; this process signs"), to.local_ca);
+    s.text(var("WARREN_CERT_CHAIN", "dedicated mode: the own certificate, then intermediates, from a file; watched"), to.certificate.chain);
+    s.text(var("WARREN_CERT_KEY", "dedicated mode: its key"), to.certificate.key);
+    s.text(var("WARREN_CERT_ROOTS", "dedicated mode: the roots of peers"), to.certificate.roots);
     s.list(var("WARREN_TRUST_DOMAIN_ALIASES", "trust domains of peers that count as the own one"), raw.trust_domain_aliases);
 }
 

@@ -142,6 +142,65 @@ class Dedicated(MeshCase):
         self.assertEqual(len(tunnel.wait_access(2, direction="inbound", src_identity=w.pods.other.identity)), 2)
 
 
+class CertificateFiles(Dedicated):
+    test_a_dedicated_tunnel_serves_one_pod_both_ways = None
+
+    def test_a_dedicated_tunnel_lives_on_certificate_files_and_reads_renewed_ones(self):
+        w = self.world
+        files = w.folder / "files"
+        files.mkdir()
+
+        def issue(name):
+            chain, key = w.ca.issue(w.pods.client.identity, name)
+            for source, target in ((chain, "chain.pem"), (key, "key.pem"), (w.ca.certificate, "roots.pem")):
+                (files / "new").write_bytes(source.read_bytes())
+                (files / "new").rename(files / target)
+
+        issue("first")
+        env = {**w.tunnel_env("n1"), "PROXY_MODE": "dedicated", "PROXY_WORKLOAD_INFO": "default/client/client", "PACKET_MARK": "1337",
+               "WARREN_LOCAL_CA": "", "WARREN_CERT_CHAIN": str(files / "chain.pem"), "WARREN_CERT_KEY": str(files / "key.pem"),
+               "WARREN_CERT_ROOTS": str(files / "roots.pem")}
+        tunnel = w.tunnels["client"] = Tunnel(w.pods.client, w.folder / "dedicated", env).start().wait_ready()
+        self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "answered")
+        self.assertEqual(apps.call(w.pods.other, w.pods.client.v6, 7001), "answered")
+        issued = tunnel.metric("warren_certificate_events_total", event="issued")
+        self.assertEqual(issued, 1)
+        issue("second")
+        eventually(lambda: tunnel.metric("warren_certificate_events_total", event="issued") > issued, "the renewed files are read", 10)
+        self.assertEqual(apps.call(w.pods.client, w.pods.server.v6, 7000), "answered")
+
+
+class SelfProxy(MeshCase):
+    """The tunnel's own pod in the mesh (contract 4.10)."""
+
+    def prepare(self):
+        w = self.world
+        self.node = w.lab.nodes["n2"]
+        w.overrides["n2"] = {"POD_NAME": "tunnel-2", "POD_NAMESPACE": "default", "SERVICE_ACCOUNT": "tunnel"}
+        record = w.mesh.pod(w.pods.server)
+        w.mesh.workloads["tunnel-2"] = {**record, "uid": "Kubernetes//Pod/default/tunnel-2", "name": "tunnel-2", "serviceAccount": "tunnel",
+                                        "workloadIps": [self.node.v4, self.node.v6], "canonicalName": "tunnel-2", "authorizationPolicies": []}
+        w.mesh.policy("scrape", "Allow", [[[{"principals": [{"Exact": w.pods.client.identity.removeprefix("spiffe://")}]}]]])
+        w.mesh.workloads["tunnel-2"]["authorizationPolicies"].append("default/scrape")
+
+    def test_the_tunnels_metrics_are_scraped_through_the_mesh_under_policy(self):
+        w = self.world
+
+        def scrape(pod):
+            try:
+                with apps.connect(pod, self.node.v4, 15020) as connection:
+                    connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    return apps.read_to_end(connection).decode()
+            except OSError:
+                return "refused"
+
+        self.assertIn("istio_build", scrape(w.pods.client))
+        self.assertEqual(scrape(w.pods.near), "refused")
+        self.assertEqual(len(w.n2.wait_access(2, direction="inbound", dst_workload="tunnel-2")), 2)
+        self.assertFalse(listens(self.node, 15001))
+        self.assertFalse(listens(self.node, 15006))
+
+
 class LateRecord(MeshCase):
     def prepare(self):
         self.record = self.world.mesh.workloads.pop("client")

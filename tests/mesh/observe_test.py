@@ -53,6 +53,11 @@ class Agreement(MeshCase):
                 self.assertGreater(now["sent"], 0)
             self.assertEqual(tunnel.metric("istio_tcp_sockets_open", reporter="source"), 0)
 
+    def test_plaintext_that_arrives_names_the_service_it_probably_meant(self):
+        w = self.world
+        self.assertEqual(apps.call(w.pods.plain, w.pods.server.v4, 7000), "answered")
+        self.assertEqual(w.n2.wait_access(direction="inbound")[0].get("dst.service"), "web.default.svc.cluster.local")
+
     def test_the_exposition_is_openmetrics(self):
         w = self.world
         self.calls()

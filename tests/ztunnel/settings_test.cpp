@@ -163,8 +163,11 @@ std::vector<Row> rows_of_data_plane() {
         {"WARREN_BUFFERED_BYTES_PER_POD", "2MiB", "2MB", [n](const Settings& s) { return n(s.proxy.limits.buffered_bytes_per_pod); },
          "67108864", "2097152"},
         {"WARREN_HANDSHAKES_PER_POD", "10", "0", [n](const Settings& s) { return n(s.proxy.limits.handshakes_per_pod); }, "1024", "10"},
+        {"WARREN_CERT_CHAIN", "", nullptr, [](const Settings& s) { return s.certificate.chain; }, "", ""},
+        {"WARREN_CERT_KEY", "", "/k", [](const Settings& s) { return s.certificate.key; }, "", ""},
+        {"WARREN_CERT_ROOTS", "", "/r", [](const Settings& s) { return s.certificate.roots; }, "", ""},
         {"WARREN_STREAMS_PER_POD", "10", "0", [n](const Settings& s) { return n(s.proxy.limits.streams_per_pod); }, "32768", "10"},
-        {"WARREN_DESCRIPTORS_PER_POD", "100", "15", [n](const Settings& s) { return n(s.proxy.limits.descriptors_per_pod); }, "524288",
+        {"WARREN_DESCRIPTORS_PER_POD", "100", "15", [n](const Settings& s) { return n(s.proxy.limits.descriptors_per_pod); }, "262144",
          "100"},
         {"WARREN_DUMPABLE", "true", "x", [](const Settings& s) { return yes(s.dumpable); }, "false", "true"},
     };
