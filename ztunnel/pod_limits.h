@@ -16,7 +16,7 @@ struct ProxyLimits {
     size_t connections_per_pod = 65'536;
     // Strangers' streams alone, below the connections, so that they leave the pod room for its own.
     size_t streams_per_pod = 32'768;
-    // Sockets of all kinds, pooled tunnels included. settings.cpp: half of what the process may open, shared by its workers.
+    // Sockets of all kinds, pooled tunnels included. settings.cpp: three quarters of what the process may open, shared by its workers.
     size_t descriptors_per_pod = 262'144;
     // Bytes received for applications that do not read; beyond it the peers get no more credit.
     size_t buffered_bytes_per_pod = 64 * 1024 * 1024;

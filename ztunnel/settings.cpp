@@ -132,7 +132,7 @@ void settle_proxy(const RawSettings& raw, uint64_t descriptors, Settings& to) {
     p.limits.streams_per_pod = raw.streams_per_pod;
     constexpr uint64_t kLeast = 64;
     p.limits.descriptors_per_pod =
-        raw.descriptors_per_pod ? *raw.descriptors_per_pod : std::max(descriptors / 2 / to.worker_threads, kLeast);
+        raw.descriptors_per_pod ? *raw.descriptors_per_pod : std::max(descriptors * 3 / 4 / to.worker_threads, kLeast);
     p.limits.handshakes_per_pod = raw.handshakes_per_pod;
     p.limits.buffered_bytes_per_pod = raw.buffered_bytes_per_pod;
     for (TunnelSettings* tunnel : {&p.outbound_tunnel, &p.inbound_tunnel}) {

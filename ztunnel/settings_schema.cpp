@@ -142,12 +142,13 @@ void declare_tunnels(Schema& s, RawSettings& raw, Settings& to) {
     s.duration(var("WARREN_HALF_CLOSED_TIMEOUT", "a connection with one side closed ends after"), raw.half_closed, 1s, kLongest);
     s.integer<uint32_t>(var("WARREN_CONNECTIONS_PER_POD", "on one worker"), raw.connections_per_pod, 1, 10'000'000);
     s.integer<uint32_t>(var("WARREN_STREAMS_PER_POD", "of inbound tunnels, on one worker"), raw.streams_per_pod, 1, 10'000'000);
-    optional(s, var("WARREN_DESCRIPTORS_PER_POD", "sockets on one worker; unset: half of the process's limit, shared by the workers"),
-             "integer", "a whole number from 16 to 10000000", raw.descriptors_per_pod, [](const std::string& text) -> Result<uint32_t> {
-                 const uint32_t n = TRY(whole(text, 10'000'000));
-                 if (n < 16) return base::invalid("");
-                 return n;
-             });
+    optional(
+        s, var("WARREN_DESCRIPTORS_PER_POD", "sockets on one worker; unset: three quarters of the process's limit, shared by the workers"),
+        "integer", "a whole number from 16 to 10000000", raw.descriptors_per_pod, [](const std::string& text) -> Result<uint32_t> {
+            const uint32_t n = TRY(whole(text, 10'000'000));
+            if (n < 16) return base::invalid("");
+            return n;
+        });
     s.size(var("WARREN_BUFFERED_BYTES_PER_POD", "received for applications that do not read, on one worker"), raw.buffered_bytes_per_pod,
            1 << 20, uint64_t{1} << 40);
     s.integer<uint32_t>(var("WARREN_HANDSHAKES_PER_POD", "at once on one worker"), raw.handshakes_per_pod, 1, 1'000'000);

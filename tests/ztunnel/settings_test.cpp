@@ -167,7 +167,7 @@ std::vector<Row> rows_of_data_plane() {
         {"WARREN_CERT_KEY", "", "/k", [](const Settings& s) { return s.certificate.key; }, "", ""},
         {"WARREN_CERT_ROOTS", "", "/r", [](const Settings& s) { return s.certificate.roots; }, "", ""},
         {"WARREN_STREAMS_PER_POD", "10", "0", [n](const Settings& s) { return n(s.proxy.limits.streams_per_pod); }, "32768", "10"},
-        {"WARREN_DESCRIPTORS_PER_POD", "100", "15", [n](const Settings& s) { return n(s.proxy.limits.descriptors_per_pod); }, "262144",
+        {"WARREN_DESCRIPTORS_PER_POD", "100", "15", [n](const Settings& s) { return n(s.proxy.limits.descriptors_per_pod); }, "393216",
          "100"},
         {"WARREN_DUMPABLE", "true", "x", [](const Settings& s) { return yes(s.dumpable); }, "false", "true"},
     };
