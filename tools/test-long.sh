@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # The long tests, for a release or a night; dated results belong into docs/test-long.md.
 #
-#   tools/test-long.sh [STEP...]    steps: differential asan tsan fuzz; all of them when none is named
+#   tools/test-long.sh [STEP...]    steps: differential asan tsan fuzz soak; all of them when none is named
 #
 #   differential   ten million random (policy set, connection) pairs through the engine and the naive evaluator (about 5 minutes)
 #   asan, tsan     every unit and kernel test under the address and undefined behaviour, then the thread sanitizer
+#   soak           mixed load with churn of policies, workloads, pods and certificates for SOAK_SECONDS (default 1800) each: the
+#                  address sanitizer, the thread sanitizer, and the plain build, whose memory may not grow
 #   fuzz           every fuzz target for FUZZ_SECONDS (default 600) each, two at a time
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -14,7 +16,7 @@ results=$root/build/results-long
 mkdir -p "$results"
 status=0
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(differential asan tsan fuzz)
+[ ${#steps[@]} -gt 0 ] || steps=(differential asan tsan fuzz soak)
 
 build() {
     cmake --preset "$1" >"$results/configure-$1.log" || { cat "$results/configure-$1.log"; exit 1; }
@@ -38,8 +40,17 @@ for step in "${steps[@]}"; do
             ls build/fuzz/fuzz | sed 's/^fuzz_//' |
                 xargs -P "$(nproc)" -I{} tools/fuzz.sh "${FUZZ_SECONDS:-600}" "$results/fuzz-{}" {} || status=1
             ;;
+        soak)
+            for preset in asan tsan dev; do
+                build "$preset" "$preset" --target warren-ztunnel
+                memory=()
+                [ "$preset" = dev ] && memory=(--memory)
+                WARREN_ZTUNNEL=$root/build/$preset/bin/warren-ztunnel python3 -B tests/mesh/soak.py --seconds "${SOAK_SECONDS:-1800}" "${memory[@]}" |
+                    tee "$results/soak-$preset.txt" || status=1
+            done
+            ;;
         *)
-            echo "test-long.sh: no step \"$step\"; steps are differential, asan, tsan, fuzz" >&2
+            echo "test-long.sh: no step \"$step\"; steps are differential, asan, tsan, fuzz, soak" >&2
             exit 2
             ;;
     esac

@@ -48,6 +48,12 @@ class Server:
         except AssertionError as error:
             self.errors.append(error)
 
+    def forget_closed(self):
+        """For runs of hours: what has ended is not kept."""
+        self.connections[:] = [connection for connection in self.connections if connection.fileno() >= 0]
+        for kept in (self.peers, self.locals, self.errors):
+            del kept[:-1000]
+
     def close(self):
         try:
             self.listener.shutdown(socket.SHUT_RDWR)
