@@ -3,6 +3,8 @@
 
 #include <sys/socket.h>
 
+#include <atomic>
+
 namespace warren::ztunnel {
 
 FlowDecision FlowDecision::of(const policy::Decision& decision) {
@@ -16,9 +18,24 @@ FlowDecision FlowDecision::of(const policy::Decision& decision) {
     return out;
 }
 
+namespace {
+
+// The kernel counts socket cookies up from 1 and, in interrupts, down from 2^64 - 1; so these are no socket's. Two tunnels of a node begin
+// at different microseconds.
+uint64_t cookie_of_no_socket() {
+    static std::atomic<uint64_t> next{[] {
+        const auto us = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+        return static_cast<uint64_t>(us) & ((uint64_t{1} << 60) - 1);
+    }()};
+    return uint64_t{1} << 62 | next.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
 void FlowEvent::end(ResponseFlag how, std::string_view why, EndedBy who) {
     constexpr size_t kMostErrorBytes = 512;  // for people; one flow fits a message whatever a peer made of its certificate's names
     ended = true;
+    if (state.cookie == 0) state.cookie = cookie_of_no_socket();
     end_time = std::chrono::system_clock::now();
     flag = how;
     by = who;

@@ -33,7 +33,7 @@ struct FlowDecision {
 // What a record keeps only while flows are wanted.
 struct FlowState {
     std::chrono::system_clock::time_point start = std::chrono::system_clock::now();
-    uint64_t cookie = 0;  // 0: unknown
+    uint64_t cookie = 0;  // 0: no socket yet; an end without one gets a number that is no socket's
     bool started = false;
     FlowDecision decision;
 };

@@ -272,6 +272,7 @@ void OutboundStream::failed(base::Error why, ResponseFlag flag, Again again) {
     const bool anywhere = again == Again::Anywhere && captured_.refused + 1 < most;
     if (anywhere || (again != Again::No && can_try_another(pod_, route_, captured_, most))) {
         over_ = true;
+        record_->handed_on();
         record_->close(flag, why.message() + (anywhere ? "; trying again" : "; trying another endpoint"));
         if (anywhere) {
             ++captured_.refused;

@@ -74,6 +74,8 @@ class TrafficRecord {
     virtual void judged(const policy::Decision& decision) = 0;
     // It may go on: flows tell of it from now. pod_socket: the tunnel's socket on the pod's side, named by its cookie; -1: none.
     virtual void started(int pod_socket) = 0;
+    // Another record goes on with this connection (another endpoint is tried): this one ends in log and counters, and is no flow.
+    virtual void handed_on() = 0;
     // Exactly once; writes the access log line and the closing counters. error empty: complete. deciding: the policy, where one decided.
     virtual void close(ResponseFlag flag, std::string_view error, const policy::Policy* deciding = nullptr,
                        EndedBy by = EndedBy::Unknown) = 0;

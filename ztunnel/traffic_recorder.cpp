@@ -38,6 +38,7 @@ class Record final : public TrafficRecord, public base::Link<Record> {
     void learn_destination(policy::Baggage baggage, std::string identity) override;
     void judged(const policy::Decision& decision) override;
     void started(int pod_socket) override;
+    void handed_on() override;
     void close(ResponseFlag flag, std::string_view error, const policy::Policy* deciding, EndedBy by) override;
 
   private:
@@ -223,6 +224,11 @@ void Record::started(int pod_socket) {
         flow_->started = true;
     }
     recorder_.flows()->offer(flow_event());
+}
+
+void Record::handed_on() {
+    const std::scoped_lock lock(recorder_.shard(shard_).mutex);  // a resend reads it
+    flow_.reset();
 }
 
 FlowEvent Record::flow_event() const {

@@ -145,7 +145,7 @@ TEST_CASE("flow feed: a connection is told when it starts and when it ends, with
     CHECK(closed.close_reason() == pb::CLOSE_REASON_FINISHED);
     CHECK(closed.bytes_to_destination() == 10);
     CHECK(closed.bytes_to_source() == 20);
-    CHECK(lab.feed->stats().sent == 2);
+    lab.eventually([&] { return lab.feed->stats().sent == 2; });
 }
 
 TEST_CASE("flow feed: what a policy decided, and why a connection ended") {
@@ -194,6 +194,33 @@ TEST_CASE("flow feed: what a policy decided, and why a connection ended") {
     const auto early = agent.flows(1).at(0);
     CHECK(early.close_reason() == pb::CLOSE_REASON_TLS_FAILED);
     CHECK(early.decision().reason() == "handshake_failed");
+    // Each connection has a number of its own, those without a socket too.
+    lab.traffic->early_deny(Direction::Inbound, {}, {}, "handshake_failed", "no certificate");
+    CHECK(early.cookie() >> 62 == 1);
+    CHECK(agent.flows(1).at(0).cookie() != early.cookie());
+}
+
+TEST_CASE("flow feed: an attempt that another record goes on with is no flow of its own") {
+    Lab lab;
+    Agent agent(lab.path);
+    lab.start();
+    agent.accept();
+    // Once one has come, the session is past its beginning, where what is open is told as a whole.
+    lab.open()->close(ResponseFlag::None, "");
+    (void)agent.flows(1);
+    auto sockets = base::make_socket_pair(SOCK_STREAM).value();
+    auto first = lab.open(1), second = lab.open(2);
+    first->started(sockets.first.get());
+    first->handed_on();
+    first->close(ResponseFlag::Connect, "no answer; trying another endpoint");
+    second->started(sockets.first.get());
+    second->close(ResponseFlag::None, "");
+    const auto flows = agent.flows(3);
+    CHECK_FALSE(flows.at(0).has_end_time());
+    CHECK_FALSE(flows.at(1).has_end_time());
+    CHECK(flows.at(2).has_end_time());
+    CHECK(flows.at(2).source_address().port() == 2);
+    CHECK(flows.at(2).cookie() == flows.at(0).cookie());
 }
 
 TEST_CASE("flow feed: an agent that comes back is told what is open and what ended meanwhile") {
