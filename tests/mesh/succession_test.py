@@ -85,6 +85,20 @@ class Succession(MeshCase):
     def test_no_connect_fails_while_three_tunnels_follow_each_other_at_the_servers_node(self):
         self.check("n2")
 
+    def test_handshakes_under_way_are_taken_too(self):
+        """Clients whose segments are lost now and then stay half-open for a while: a listener that closed too early would reset them."""
+        w = self.world
+        for command in ("iptables", "ip6tables"):
+            w.pods.plain.run(command, "-A", "OUTPUT", "-p", "tcp", "--dport", "7000", "!", "--syn", "-m", "statistic", "--mode", "random",
+                             "--probability", "0.2", "-j", "DROP")
+        w.server(w.pods.server, 7000)
+        storm = Storm(w.pods.plain, [(w.pods.server.v4, 7000), (w.pods.server.v6, 7000)], threads=24)
+        for number in range(SUCCESSIONS):
+            self.succeed("n2", f"lossy{number}", storm)
+        # A call that the losses alone made longer than its deadline says nothing of the tunnels.
+        results = {name: count for name, count in storm.end().items() if not name.startswith("timeout")}
+        self.assertEqual(set(results), {"answered"}, results)
+
     def test_an_open_connection_goes_on_at_the_old_tunnel(self):
         w = self.world
         w.server(w.pods.server, 7000)
