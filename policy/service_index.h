@@ -79,6 +79,16 @@ class ServiceIndex {
         });
     }
 
+    // fn(const ServiceEntry* before, const ServiceEntry* now); null: not there, or staged. Endpoints count as change.
+    template <class Fn>
+    void each_change_since(const ServiceIndex& before, Fn&& fn) const {
+        using Entry = Ref<const ServiceEntry>;
+        const auto arrived = [](const Entry* e) { return e != nullptr && (*e)->service ? e->get() : nullptr; };
+        decltype(entries_)::diff(before.entries_, entries_, [&](const Entry* was, const Entry* is) {
+            if (arrived(was) != arrived(is)) fn(arrived(was), arrived(is));
+        });
+    }
+
   private:
     using Services = ShortList<ServiceRef>;
 

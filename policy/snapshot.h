@@ -67,6 +67,16 @@ class Snapshot {
     void each_staged(Fn&& fn) const {
         services_.for_each_staged(fn);
     }
+    // What changed between a snapshot and a later one of the same mesh, at the cost of what changed: fn(const Workload* before, const
+    // Workload* now) and fn(const ServiceEntry* before, const ServiceEntry* now); null where there was or is none.
+    template <class Fn>
+    void each_changed_workload(const Snapshot& before, Fn&& fn) const {
+        workloads_.each_change_since(before.workloads_, fn);
+    }
+    template <class Fn>
+    void each_changed_service(const Snapshot& before, Fn&& fn) const {
+        services_.each_change_since(before.services_, fn);
+    }
     void each_policy(const std::function<void(const Policy&)>& fn) const;
     [[nodiscard]] size_t workload_count() const;
     [[nodiscard]] size_t service_count() const;  // without staged ones

@@ -38,6 +38,16 @@ class WorkloadIndex {
         uids_.for_each([&](const Text&, const WorkloadRef& w) { fn(*w); });
     }
 
+    // fn(const Workload* before, const Workload* now); null: not there.
+    template <class Fn>
+    void each_change_since(const WorkloadIndex& before, Fn&& fn) const {
+        decltype(uids_)::diff(before.uids_, uids_, [&](const WorkloadRef* was, const WorkloadRef* is) {
+            const Workload* b = was != nullptr ? was->get() : nullptr;
+            const Workload* a = is != nullptr ? is->get() : nullptr;
+            if (b != a) fn(b, a);
+        });
+    }
+
   private:
     // Uids by the hash of two names. Each workload stands once in such a map, whoever looks compares the names themselves, and an
     // update that keeps them changes nothing here.
