@@ -59,6 +59,7 @@ class MeshView {
     [[nodiscard]] const std::vector<Member>& members() const { return members_; }  // by id
     [[nodiscard]] const Member* find(uint32_t id) const;
     [[nodiscard]] const policy::Snapshot& snapshot() const { return *snapshot_; }
+    [[nodiscard]] const std::shared_ptr<const policy::Snapshot>& shared_snapshot() const { return snapshot_; }
     [[nodiscard]] const MeshSettings& settings() const { return settings_; }
     // Grows with every update that joined, lost or changed a member or a record of one.
     [[nodiscard]] uint64_t version() const { return version_; }
