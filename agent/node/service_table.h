@@ -48,7 +48,8 @@ class ServiceTable {
     // tunnel_is_ours: it reads the drawn endpoint (WARREN_SO_DRAWN_ENDPOINT).
     explicit ServiceTable(bool tunnel_is_ours, ServiceLimits limits = {}) : tunnel_is_ours_(tunnel_is_ours), limits_(limits) {}
 
-    // To be written in this order: what goes first, then for each address its endpoints, its row, and what it had before.
+    // Follows the view, always the same one. To be written in this order: what goes first, then for each address its endpoints, its row,
+    // and what it had before.
     std::vector<ServiceOp> update(const MeshView& view);
     // The whole table as writes.
     [[nodiscard]] std::vector<ServiceOp> all() const;

@@ -4,7 +4,10 @@
 //
 // Policies name ports one by one, and all ports that none of them names are judged alike. So one evaluation for each port that some
 // policy names, positively or negatively, and one for a port that none does say everything. A named port whose verdict is that of
-// port 0 in every field needs no row. Pure; any thread, but PolicyIds belongs to one.
+// port 0 in every field needs no row.
+//
+// The kernel has to see to two things that no row says: a port of the tunnel itself never goes direct, and neither does a socket whose
+// source address is not the pod's own, for that is the address that was judged. Pure; any thread, but PolicyIds belongs to one.
 #pragma once
 
 #include "agent/node/mesh_view.h"

@@ -141,6 +141,8 @@ void VerdictTable::each_change(const std::vector<Column>& before, const std::vec
 }
 
 VerdictChange VerdictTable::update(const MeshView& view) {
+    if (view.version() == view_version_ && counts_.beyond_limit == 0) return {};
+    view_version_ = view.version();
     std::vector<Column> next;
     next.reserve(view.members().size());
     {

@@ -54,7 +54,8 @@ class VerdictTable {
   public:
     explicit VerdictTable(VerdictLimits limits = {}) : limits_(limits) {}
 
-    // Follows the view. Every pair of members has rows afterwards, a pod with itself included (a service may draw its own client).
+    // Follows the view, always the same one. Every pair of members has rows afterwards, a pod with itself included (a service may draw its
+    // own client).
     VerdictChange update(const MeshView& view);
     // The whole table as writes, for a map found after a restart.
     [[nodiscard]] std::vector<VerdictOp> all() const;
@@ -86,6 +87,7 @@ class VerdictTable {
     VerdictLimits limits_;
     PolicyIds ids_;
     std::vector<Column> columns_;  // by destination
+    uint64_t view_version_ = 0;
     VerdictCounts counts_;
 };
 

@@ -2,6 +2,7 @@
 // warren-bench: the project's measurements, for anyone to repeat.
 #include "tools/bench/ca_bench.h"
 #include "tools/bench/policy_bench.h"
+#include "tools/bench/verdict_bench.h"
 #include "tools/bench/xds_bench.h"
 
 #include <CLI/CLI.hpp>
@@ -32,11 +33,20 @@ int main(int argc, char** argv) {
     ca_command->add_option("--certificates", ca.certificates, "signed by each issuer")->check(CLI::Range(10, 1'000'000));
     ca_command->add_option("--rate", ca.rate, "requests a second of the service")->check(CLI::Range(1, 10'000));
     ca_command->add_option("--seconds", ca.seconds, "how long the service is asked")->check(CLI::Range(1, 3'600));
+
+    warren::bench::VerdictBenchOptions verdicts;
+    CLI::App* verdicts_command = app.add_subcommand("verdicts", "same-node verdicts of a full node: all of them, and one policy changed");
+    verdicts_command->add_flag("--json", verdicts.json, "machine-readable report");
+    verdicts_command->add_option("--pods", verdicts.pods, "pods of the node")->check(CLI::Range(10, 1'000));
+    verdicts_command->add_option("--ports", verdicts.ports, "ports that policies name")->check(CLI::Range(1, 60));
+    verdicts_command->add_option("--policies", verdicts.policies, "policies of the mesh")->check(CLI::Range(200, 100'000));
+    verdicts_command->add_option("--rounds", verdicts.rounds, "times that everything is computed")->check(CLI::Range(1, 1'000));
     CLI11_PARSE(app, argc, argv);
 
     auto report = *policy_command ? warren::bench::policy_bench(policy)
                   : *xds_command  ? warren::bench::xds_bench(xds)
-                                  : warren::bench::ca_bench(ca);
+                  : *ca_command   ? warren::bench::ca_bench(ca)
+                                  : warren::bench::verdict_bench(verdicts);
     if (!report) {
         std::fprintf(stderr, "warren-bench: %s\n", report.error().message().c_str());
         return 1;
