@@ -254,12 +254,17 @@ TEST_CASE("verdicts: ids of policies are never given twice, and names of old one
     const uint32_t first = ids.id_of(Text("shop/first"));
     CHECK(first == 1);
     CHECK(ids.id_of(Text("shop/first")) == first);
+    const auto published = ids.names();
+    CHECK(published->at(first) == "shop/first");
+    CHECK(ids.names() == published);
     for (size_t i = 0; i < PolicyIds::kFewest; ++i) ids.id_of(Text("shop/" + std::to_string(i)));
     policy::Mesh mesh;
     policy::Batch batch;
     batch.policies.emplace_back(spec("shop/first", policy::PolicyAction::Deny, {}));
     ids.sweep(*mesh.apply(std::move(batch)));
     CHECK(ids.size() == 1);
+    CHECK(ids.names()->size() == 1);
+    CHECK(published->size() == 1);
     REQUIRE(ids.name_of(first) != nullptr);
     CHECK(*ids.name_of(first) == "shop/first");
     CHECK(ids.name_of(2) == nullptr);
