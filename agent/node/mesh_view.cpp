@@ -40,12 +40,15 @@ bool is(const policy::Text& stated, const policy::Text& of_record) { return stat
 
 bool MeshView::update(std::shared_ptr<const policy::Snapshot> snapshot, std::span<const LocalPod> pods) {
     snapshot_ = std::move(snapshot);
-    std::vector<Member> next;
-    next.reserve(pods.size());
+    std::vector<const LocalPod*> chosen;
     for (const LocalPod& pod : pods)
-        if (pod.id != 0 && pod.enrolled()) next.push_back(join(pod));
-    std::stable_sort(next.begin(), next.end(), [](const Member& a, const Member& b) { return a.pod.id < b.pod.id; });
-    next.erase(std::unique(next.begin(), next.end(), [](const Member& a, const Member& b) { return a.pod.id == b.pod.id; }), next.end());
+        if (pod.id != 0 && pod.enrolled()) chosen.push_back(&pod);
+    // Of two with one id the first: they lie in one array, so their addresses are their order.
+    std::sort(chosen.begin(), chosen.end(), [](const auto* a, const auto* b) { return a->id != b->id ? a->id < b->id : a < b; });
+    chosen.erase(std::unique(chosen.begin(), chosen.end(), [](const auto* a, const auto* b) { return a->id == b->id; }), chosen.end());
+    std::vector<Member> next;
+    next.reserve(chosen.size());
+    for (const LocalPod* pod : chosen) next.push_back(join(*pod));
 
     const uint64_t version = version_ + 1;
     bool changed = next.size() != members_.size();
