@@ -248,7 +248,9 @@ enum wr_event_kind {
 	WR_EVENT_OPEN = 1,
 	WR_EVENT_CLOSE = 2,
 	WR_EVENT_DENIED = 3, /* refused at connect */
-	WR_EVENT_SAMPLE = 4, /* not in the ring: what the iterator writes for a connection that is open */
+	WR_EVENT_SAMPLE = 4, /* not in the ring: what wr_iter_sample writes for a connection that is open */
+	WR_EVENT_JUDGED = 5, /* not in the ring: what wr_iter_judge and wr_iter_list write for one that may not go on; error: ECONNABORTED when
+			      * the kernel ended it, 0 when user space is to: tuple source, source_port, chosen, chosen_port */
 };
 enum wr_direction {
 	WR_DIRECTION_OUTBOUND = 1,
