@@ -185,7 +185,7 @@ int wr_connect4(struct bpf_sock_addr *ctx)
 	const wr_u16 port = bpf_ntohs(ctx->user_port);
 	struct ip asked;
 
-	ip_from_v4(&asked, ctx->user_ip4);
+	ip_from_v4(&asked, WR_READ(ctx, user_ip4));
 	if (protocol == IPPROTO_TCP)
 		return on_stream(ctx, &asked, port, rewrite4);
 	if (protocol == IPPROTO_UDP && question_leaves(ctx, &asked, port))
@@ -203,10 +203,10 @@ int wr_connect6(struct bpf_sock_addr *ctx)
 	/* An IPv6 stream socket refuses an IPv4 address after this hook; there is nothing to decide. */
 	if (ctx->user_family != AF_INET6)
 		return 1;
-	asked.w[0] = ctx->user_ip6[0];
-	asked.w[1] = ctx->user_ip6[1];
-	asked.w[2] = ctx->user_ip6[2];
-	asked.w[3] = ctx->user_ip6[3];
+	asked.w[0] = WR_READ(ctx, user_ip6[0]);
+	asked.w[1] = WR_READ(ctx, user_ip6[1]);
+	asked.w[2] = WR_READ(ctx, user_ip6[2]);
+	asked.w[3] = WR_READ(ctx, user_ip6[3]);
 	if (protocol == IPPROTO_TCP)
 		return on_stream(ctx, &asked, port, rewrite6);
 	if (protocol == IPPROTO_UDP && question_leaves(ctx, &asked, port))

@@ -12,7 +12,7 @@ int wr_sendmsg4(struct bpf_sock_addr *ctx)
 {
 	struct ip asked;
 
-	ip_from_v4(&asked, ctx->user_ip4);
+	ip_from_v4(&asked, WR_READ(ctx, user_ip4));
 	if (question_leaves(ctx, &asked, bpf_ntohs(ctx->user_port)))
 		to_resolver4(ctx);
 	return 1;
@@ -23,10 +23,10 @@ int wr_sendmsg6(struct bpf_sock_addr *ctx)
 {
 	struct ip asked;
 
-	asked.w[0] = ctx->user_ip6[0];
-	asked.w[1] = ctx->user_ip6[1];
-	asked.w[2] = ctx->user_ip6[2];
-	asked.w[3] = ctx->user_ip6[3];
+	asked.w[0] = WR_READ(ctx, user_ip6[0]);
+	asked.w[1] = WR_READ(ctx, user_ip6[1]);
+	asked.w[2] = WR_READ(ctx, user_ip6[2]);
+	asked.w[3] = WR_READ(ctx, user_ip6[3]);
 	if (question_leaves(ctx, &asked, bpf_ntohs(ctx->user_port)))
 		to_resolver6(ctx, &asked);
 	return 1;
@@ -54,10 +54,10 @@ int wr_recvmsg6(struct bpf_sock_addr *ctx)
 
 	if (!s)
 		return 1;
-	from.w[0] = ctx->user_ip6[0];
-	from.w[1] = ctx->user_ip6[1];
-	from.w[2] = ctx->user_ip6[2];
-	from.w[3] = ctx->user_ip6[3];
+	from.w[0] = WR_READ(ctx, user_ip6[0]);
+	from.w[1] = WR_READ(ctx, user_ip6[1]);
+	from.w[2] = WR_READ(ctx, user_ip6[2]);
+	from.w[3] = WR_READ(ctx, user_ip6[3]);
 	if (!ip_is_loopback(&from))
 		return 1;
 	ip_load(&asked, &s->asked);

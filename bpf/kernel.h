@@ -42,6 +42,16 @@ extern int LINUX_KERNEL_VERSION __kconfig;
 
 #define WR_INLINE static __always_inline
 
+/* A 32-bit context field, read here. The verifier refuses arithmetic on a context pointer, which clang makes of the reads in two branches by
+ * merging them into one; it cannot merge these.
+ */
+#define WR_READ(base, field)                                                                                                         \
+	({                                                                                                                           \
+		__u32 read_;                                                                                                         \
+		asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(read_) : "r"(base), "i"(__builtin_offsetof(__typeof__(*(base)), field))); \
+		read_;                                                                                                               \
+	})
+
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
 #define TCP_FIN_WAIT1 4
