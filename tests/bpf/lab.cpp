@@ -11,7 +11,11 @@
 #include <sstream>
 
 #include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
 #include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,6 +32,24 @@ std::string cgroup2_mount() {
         if (type == "cgroup2") return where;
     }
     return {};
+}
+
+// A link that was just set up carries nothing until the kernel's link watch has run.
+bool wait_running(const base::Netns& netns, const std::string& name) {
+    bool running = false;
+    std::thread([&] {
+        (void)base::in_netns(netns, [&]() -> base::Result<void> {
+            const base::Fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+            ifreq request{};
+            std::strncpy(request.ifr_name, name.c_str(), IFNAMSIZ - 1);
+            for (int i = 0; i < 5000 && !running; ++i) {
+                running = ::ioctl(fd.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_RUNNING) != 0;
+                if (!running) ::poll(nullptr, 0, 1);
+            }
+            return {};
+        });
+    }).join();
+    return running;
 }
 
 void write_file(const std::string& path, const std::string& text) {
@@ -269,6 +291,8 @@ Pod& Lab::pod(uint32_t flags) {
     ip_batch(pod.netns, "link set lo up\naddr add " + v4.to_string() + "/32 dev eth0\naddr add " + v6.to_string() +
                             "/128 dev eth0 nodad\nlink set eth0 up\nroute add 169.254.1.1/32 dev eth0\nroute add default via 169.254.1.1\n"
                             "route add default via fe80::1 dev eth0\n");
+    REQUIRE(wait_running(pod.netns, "eth0"));
+    REQUIRE(wait_running(node, veth));
     if (flags != 0) enrol(pod, flags);
     return pod;
 }
