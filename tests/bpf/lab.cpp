@@ -350,6 +350,11 @@ std::vector<wr_flow_event> Lab::events() {
     return std::exchange(events_, {});
 }
 
+bool Lab::wait_ring() {
+    pollfd p{ring_buffer__epoll_fd(ring_), POLLIN, 0};
+    return ::poll(&p, 1, 1000) == 1;
+}
+
 std::vector<wr_flow_event> Lab::iterate(const char* name, const Pod& pod) {
     std::vector<wr_flow_event> out;
     bpf_link* link = bpf_program__attach_iter(program(name), nullptr);

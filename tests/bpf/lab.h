@@ -84,6 +84,7 @@ class Lab {
 
     [[nodiscard]] int map(const char* name) const;
     [[nodiscard]] bpf_program* program(const char* name) const;
+    [[nodiscard]] bpf_program* next_program(bpf_program* after) const { return bpf_object__next_program(object_, after); }
     void detach(const char* program);
     void attach(const char* program);
     template <class Key, class Value>
@@ -94,6 +95,8 @@ class Lab {
     [[nodiscard]] uint64_t stat(wr_stat stat) const;
     // Everything in the ring now.
     std::vector<wr_flow_event> events();
+    // Whether the ring's reader is woken now; it is not read.
+    bool wait_ring();
     // Runs an iterator in the pod's namespace: the records it wrote.
     std::vector<wr_flow_event> iterate(const char* program, const Pod& pod);
 
