@@ -134,6 +134,15 @@ WR_INLINE int still_allowed(const struct wr_socket *s)
 	return row && row->verdict == WR_VERDICT_ALLOW;
 }
 
+/* Another product's connect hook that runs after ours may have led it elsewhere, to where no verdict was asked for. */
+WR_INLINE int goes_where_allowed(const struct wr_socket *s, const struct ends *e)
+{
+	struct ip chosen;
+
+	ip_load(&chosen, &s->chosen);
+	return ip_same(&e->remote, &chosen) && e->remote_port == s->chosen_port;
+}
+
 /* A SYN about to leave an enrolled pod from a socket that no connect hook saw: MPTCP made before the pod joined, a hook that somebody
  * detached. Only what a connect hook would have left alone goes on.
  */
@@ -179,7 +188,7 @@ WR_INLINE void connecting(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 			hand_over(ctx, s, &e, WR_HANDOVER_OUTBOUND);
 			leave_pacing(ctx, config);
 		} else if (s->path == WR_PATH_DIRECT) {
-			if (!still_allowed(s)) {
+			if (!goes_where_allowed(s, &e) || !still_allowed(s)) {
 				count(WR_STAT_CONNECT_DENIED);
 				stop(ctx);
 				break;
