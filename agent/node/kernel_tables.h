@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// KernelTables: what the mesh and the node's pods mean for the kernel: verdicts, service rows and ranges, computed from policy/ and written
+// so that no reader sees more allowed than before or after. On the agent's loop.
+//
+// Nothing is written before the mesh is complete: pinned rows of an earlier agent stay in force until this one knows better, and what has
+// no row takes the tunnel.
+#pragma once
+
+#include "agent/node/maps.h"
+#include "agent/node/mesh_view.h"
+#include "agent/node/ranges.h"
+#include "agent/node/service_table.h"
+#include "agent/node/verdict_table.h"
+#include "base/result.h"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace warren::node {
+
+struct KernelTablesCounts {
+    uint64_t updates = 0;
+    uint64_t failed_writes = 0;  // rows; their pairs take the tunnel, or are written again with the next update
+    uint64_t last_update_us = 0;
+    bool ranges_in_force = false;
+    size_t ranges = 0;
+};
+
+class KernelTables {
+  public:
+    struct Options {
+        MeshSettings mesh;
+        bool tunnel_is_ours = true;
+        std::vector<base::Cidr> ranges;
+        wr_config config{};  // as it is to be; WR_CONFIG_RANGES is this class's
+    };
+    // maps outlive it.
+    KernelTables(Options options, const Maps& maps);
+
+    // Writes the configuration without ranges; before pods are captured.
+    base::Result<void> start();
+    // Brings the maps to what is. True: something that was allowed is not any more, so open connections are to be judged.
+    bool update(std::shared_ptr<const policy::Snapshot> snapshot, std::span<const LocalPod> pods);
+
+    [[nodiscard]] const MeshView& view() const { return view_; }
+    [[nodiscard]] const VerdictTable& verdicts() const { return verdicts_; }
+    [[nodiscard]] const ServiceTable& services() const { return services_; }
+    // Of the numbers in verdict rows and flow records.
+    [[nodiscard]] std::shared_ptr<const PolicyIds::Names> policy_names() { return verdicts_.policy_ids().names(); }
+    [[nodiscard]] const KernelTablesCounts& counts() const { return counts_; }
+
+  private:
+    void write(const VerdictChange& change);
+    void write(const std::vector<ServiceOp>& ops);
+    void write_ranges();
+    void sweep_adopted(const VerdictChange& whole);
+    void note(const base::Result<void>& written, size_t rows, const char* what);
+
+    const Options options_;
+    const Maps& maps_;
+    MeshView view_;
+    VerdictTable verdicts_;
+    ServiceTable services_;
+    Ranges ranges_;
+    KernelTablesCounts counts_;
+    bool swept_ = false;  // rows of an earlier agent that this one does not know are gone
+};
+
+}  // namespace warren::node

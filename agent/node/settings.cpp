@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/node/settings.h"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+
+#include <unistd.h>
+
+namespace warren::node {
+namespace {
+
+using base::config::Decl;
+using base::config::Schema;
+using namespace std::chrono_literals;
+
+// What needs more than a conversion once everything was read.
+struct Raw {
+    Settings to;
+    std::vector<std::string> ranges, flow_readers, overrides;
+    std::string log_level = "info";
+};
+
+// "flows.log" -> WARREN_FLOWS_LOG, --flows-log
+Decl key(const std::string& name, std::string help, std::vector<std::string> other_env = {}) {
+    std::string variable = "WARREN_" + name, flag = "--" + name;
+    for (char& c : variable) c = c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    std::replace(flag.begin(), flag.end(), '.', '-');
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    std::vector<std::string> env = {variable};
+    env.insert(env.end(), other_env.begin(), other_env.end());
+    return {.name = name, .env = std::move(env), .flag = flag, .help = std::move(help)};
+}
+
+void declare_places(Schema& s, Settings& to) {
+    s.text(key("instance", "name of this agent among others on the machine: pins, sockets"), to.instance, 32);
+    s.text(key("node.name", "this node, as the control plane names it", {"NODE_NAME"}), to.node_name);
+    s.text(key("run_dir", "folder for the local sockets; default /run/<instance>"), to.run_dir, 64);
+    s.text(key("state_dir", "folder for what outlives a restart; default: run_dir"), to.state_dir);
+    s.text(key("bpffs", "mount point of the BPF file system"), to.bpffs);
+    s.text(key("node_netns", "the node's own network namespace; another one where several nodes share a machine"), to.node_netns);
+    s.text(key("cgroup_root", "cgroup2 folder whose processes are looked at; default: the cgroup2 mount"), to.cgroup_root);
+}
+
+void declare_mesh(Schema& s, Settings& to) {
+    s.text(key("pods.file", "YAML file of this node's pods, watched"), to.pods_file);
+    s.text(key("mesh.file", "YAML file of workloads, services and policies, watched", {"LOCAL_XDS_PATH"}), to.mesh_file);
+    s.text(key("xds.address", "control plane: https://HOST:PORT; empty: none", {"XDS_ADDRESS"}), to.xds_address);
+    s.text(key("xds.roots", "PEM file that verifies it, or SYSTEM", {"XDS_ROOT_CA"}), to.xds_roots);
+    s.text(key("xds.alternative_host", "another name that its certificate may carry", {"ALT_XDS_HOSTNAME"}), to.xds_alternative_host);
+    s.text(key("xds.token", "file with the bearer token, read anew for each stream", {"AUTH_TOKEN_FILE"}), to.xds_token);
+    s.text(key("cluster_id", "own cluster", {"CLUSTER_ID"}), to.cluster_id);
+    s.text(key("network", "own network", {"NETWORK"}), to.network);
+    s.text(key("trust_domain", "of pods that the mesh does not know yet", {"TRUST_DOMAIN"}), to.trust_domain);
+}
+
+void declare_paths(Schema& s, Raw& raw) {
+    Settings& to = raw.to;
+    s.boolean(key("redirection", "capture traffic; false beside a stock node agent"), to.redirection);
+    s.choice(key("tunnel.kind", "whose tunnel serves this node"), to.tunnel,
+             {{"warren", TunnelKind::Warren}, {"stock", TunnelKind::Stock}});
+    s.socket_addr(key("tunnel.xds_address", "where a stock tunnel finds its xDS (TLS)"), to.tunnel_xds_address);
+    s.choice(key("same_node.mode", "pods of this node among themselves"), to.same_node,
+             {{"direct", SameNode::Direct}, {"encrypted", SameNode::Encrypted}, {"off", SameNode::Off}});
+    s.list(key("same_node.overrides", "namespace[/workload]=direct|encrypted|off"), raw.overrides, 1000);
+    s.list(key("ranges", "CIDRs of pods and services: what lies outside and is unknown to the mesh bypasses the tunnel"), raw.ranges, 100);
+    s.text(key("kubelet_cgroup", "cgroup whose probes pass; default: found by process name"), to.kubelet_cgroup);
+    s.boolean(key("dns_capture", "pods' DNS goes to the tunnel unless a pod opts out"), to.dns_capture);
+    s.boolean(key("cubic", "local connections use cubic where the node's default paces"), to.cubic);
+    s.integer(key("max_connections", "connections being opened at once"), to.max_connections, 1024u, 4'000'000u);
+    s.integer(key("max_pods", "pods of this node"), to.max_pods, 16u, 16'384u);
+}
+
+void declare_signals(Schema& s, Raw& raw) {
+    Settings& to = raw.to;
+    s.boolean(key("flows.enabled", "account for enrolled pods' connections"), to.flows);
+    s.boolean(key("flows.all_pods", "for observed pods' connections too"), to.flows_of_all_pods);
+    s.text(key("flows.log", "file for flows as JSON lines; empty: none"), to.flow_log);
+    s.list(key("flows.readers", "numeric users who may read the live stream, beside root"), raw.flow_readers, 100);
+    s.duration(key("flows.sample_period", "between looks at open connections"), to.sample_period, 1s, 1h);
+    s.socket_addr(key("admin.address", "status and node page"), to.admin_address);
+    s.socket_addr(key("metrics.address", "Prometheus metrics"), to.metrics_address);
+    s.socket_addr(key("ready.address", "readiness"), to.ready_address);
+    s.text(key("log.level", "level, or area:level,...", {"RUST_LOG"}), raw.log_level);
+    s.choice(key("log.format", "plain text or JSON lines"), to.log_format,
+             {{"text", base::log::Format::Text}, {"json", base::log::Format::Json}});
+}
+
+void declare(Schema& s, Raw& raw) {
+    declare_places(s, raw.to);
+    declare_mesh(s, raw.to);
+    declare_paths(s, raw);
+    declare_signals(s, raw);
+}
+
+base::Result<void> check_name(const std::string& what, const std::string& name) {
+    const bool fine = !name.empty() &&
+                      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; });
+    if (!fine) return base::invalid(what + " '" + name + "': letters, digits, - and _ only");
+    return {};
+}
+
+base::Result<SameNodeOverride> override_from(const std::string& text) {
+    const size_t equals = text.find('='), slash = text.find('/');
+    const std::string where = "same_node.overrides '" + text + "'";
+    if (equals == std::string::npos) return base::invalid(where + ": it is namespace[/workload]=direct|encrypted|off");
+    auto mode = parse_same_node(std::string_view(text).substr(equals + 1));
+    if (!mode) return std::move(mode).error().with(where);
+    if (slash >= equals) return SameNodeOverride{text.substr(0, equals), {}, *mode};
+    return SameNodeOverride{text.substr(0, slash), text.substr(slash + 1, equals - slash - 1), *mode};
+}
+
+base::Result<void> finish(Raw& raw) {
+    Settings& to = raw.to;
+    TRY(check_name("instance", to.instance));
+    if (to.node_name.empty()) {
+        char host[256] = {};
+        if (::gethostname(host, sizeof host - 1) != 0) return base::os_error("gethostname");
+        to.node_name = host;
+    }
+    if (to.run_dir.empty()) to.run_dir = "/run/" + to.instance;
+    if (to.state_dir.empty()) to.state_dir = to.run_dir;
+    for (const std::string& text : raw.ranges) {
+        auto cidr = base::Cidr::parse(text);
+        if (!cidr) return std::move(cidr).error().with("ranges '" + text + "'");
+        to.ranges.push_back(*cidr);
+    }
+    for (const std::string& text : raw.flow_readers) {
+        uint32_t uid = 0;
+        const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), uid);
+        if (failed != std::errc() || end != text.data() + text.size()) {
+            return base::invalid("flows.readers '" + text + "': a numeric user id");
+        }
+        to.flow_readers.push_back(uid);
+    }
+    for (const std::string& text : raw.overrides) to.same_node_overrides.push_back(TRY(override_from(text)));
+    TRY(SameNodeRules::make(to.same_node, to.same_node_overrides));
+    if (!to.mesh_file.empty() && !to.xds_address.empty()) {
+        return base::invalid("both mesh.file and xds.address are set: the mesh comes from one of them");
+    }
+    if (to.mesh_file.empty() && to.xds_address.empty()) {
+        return base::invalid("neither mesh.file nor xds.address is set: the agent needs to know the mesh from somewhere");
+    }
+    to.log_filter = TRY(base::log::Filter::parse(raw.log_level));
+    return {};
+}
+
+}  // namespace
+
+base::Result<ReadSettings> read_settings(const base::config::Sources& sources) {
+    Raw raw;
+    Schema schema;
+    declare(schema, raw);
+    auto effective = TRY(schema.read(sources));
+    if (!effective.help) TRY(finish(raw));
+    return ReadSettings{std::move(raw.to), std::move(effective)};
+}
+
+std::string settings_help() {
+    Raw raw;
+    Schema schema;
+    declare(schema, raw);
+    return schema.help("warren-agent");
+}
+
+std::string settings_reference() {
+    Raw raw;
+    Schema schema;
+    declare(schema, raw);
+    return schema.reference();
+}
+
+}  // namespace warren::node

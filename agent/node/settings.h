@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// Settings of warren-agent: one YAML file, WARREN_* variables, flags; the later wins (base/config.h). Read by main() before threads start,
+// plain values afterwards. Everything that two agents on one machine would fight over follows from `instance` and `run_dir`.
+#pragma once
+
+#include "agent/node/same_node.h"
+#include "base/config.h"
+#include "base/ip.h"
+#include "base/log_filter.h"
+#include "base/log_line.h"
+#include "base/result.h"
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace warren::node {
+
+enum class TunnelKind : uint8_t {
+    Warren,  // draws of service endpoints are handed to it; fed over the local socket
+    Stock,   // a stock ambient tunnel: xDS over https on loopback, direct only where every candidate is local
+};
+
+struct Settings {
+    std::string instance = "warren";
+    std::string node_name;
+    std::string run_dir;  // default /run/<instance>: sockets
+    std::string bpffs = "/sys/fs/bpf";
+    std::string cgroup_root;                    // empty: the cgroup2 mount
+    std::string node_netns = "/proc/1/ns/net";  // the node's own: never captured
+    std::string state_dir;                      // default <run_dir>: ids that must outlive a restart
+
+    // Whom the agent enrols, and where the mesh comes from.
+    std::string pods_file;
+    std::string mesh_file;
+    std::string xds_address;
+    std::string xds_roots;
+    std::string xds_alternative_host;
+    std::string xds_token;
+    std::string cluster_id = "Kubernetes";
+    std::string network;
+    std::string trust_domain = "cluster.local";
+
+    bool redirection = true;
+    TunnelKind tunnel = TunnelKind::Warren;
+    std::string tunnel_xds_address = "127.0.0.1:15012";  // for a stock tunnel
+    SameNode same_node = SameNode::Direct;
+    std::vector<SameNodeOverride> same_node_overrides;
+    std::vector<base::Cidr> ranges;  // pods and services; empty: everything may need the tunnel
+    std::string kubelet_cgroup;      // empty: found by process name
+    bool dns_capture = true;
+    bool cubic = true;
+
+    bool flows = true;
+    bool flows_of_all_pods = false;
+    std::string flow_log;
+    std::vector<uint32_t> flow_readers;  // uids beside root and our own
+    std::chrono::nanoseconds sample_period = std::chrono::seconds(10);
+
+    uint32_t max_connections = 100'000;  // in flight at once: sizes of the hand-over and announcement maps follow
+    uint32_t max_pods = 1024;
+
+    std::string admin_address = "127.0.0.1:15030";  // status, node page; never beyond loopback unless asked for
+    std::string metrics_address = "0.0.0.0:15031";
+    std::string ready_address = "0.0.0.0:15032";
+    base::log::Filter log_filter;
+    base::log::Format log_format = base::log::Format::Text;
+
+    [[nodiscard]] std::string zds_socket() const { return run_dir + "/zds.sock"; }
+    [[nodiscard]] std::string tunnel_xds_socket() const { return run_dir + "/xds.sock"; }
+    [[nodiscard]] std::string feed_socket() const { return run_dir + "/feed.sock"; }
+    [[nodiscard]] std::string flows_socket() const { return run_dir + "/flows.sock"; }
+};
+
+struct ReadSettings {
+    Settings settings;
+    base::config::Effective effective;
+};
+
+// Errors name the key, the value, the place and the fix; --help is effective.help.
+[[nodiscard]] base::Result<ReadSettings> read_settings(const base::config::Sources& sources);
+[[nodiscard]] std::string settings_help();
+[[nodiscard]] std::string settings_reference();  // the Markdown table of docs/agent.md
+
+}  // namespace warren::node
