@@ -16,17 +16,17 @@ namespace {
 
 const base::log::Area kMain("main");
 
-base::Result<ReadSettings> settings_from(std::vector<std::string> args) {
+base::Result<ReadSettings> settings_from(std::vector<std::string> args, Purpose purpose) {
     base::config::Sources sources;
     sources.file = "/etc/warren/agent.yaml";
     sources.file_may_be_missing = true;
     sources.args = std::move(args);
-    return read_settings(sources);
+    return read_settings(sources, purpose);
 }
 
 base::Result<int> run(std::vector<std::string> args) {
     const base::EndOfProcess end = TRY(base::EndOfProcess::prepare());
-    const ReadSettings read = TRY(settings_from(std::move(args)));
+    const ReadSettings read = TRY(settings_from(std::move(args), Purpose::Run));
     if (read.effective.help) {
         std::fputs(settings_help().c_str(), stdout);
         return 0;
@@ -49,9 +49,7 @@ base::Result<int> run(std::vector<std::string> args) {
 }
 
 base::Result<int> take_out(std::vector<std::string> args) {
-    // Neither a mesh nor pods are needed to leave.
-    args.insert(args.end(), {"--mesh-file", "/dev/null"});
-    const ReadSettings read = TRY(settings_from(std::move(args)));
+    const ReadSettings read = TRY(settings_from(std::move(args), Purpose::Uninstall));
     TRY(uninstall(read.settings));
     std::printf("warren-agent: instance %s is out of the kernel\n", read.settings.instance.c_str());
     return 0;

@@ -110,6 +110,17 @@ base::Result<SameNodeOverride> override_from(const std::string& text) {
     return SameNodeOverride{text.substr(0, slash), text.substr(slash + 1, equals - slash - 1), *mode};
 }
 
+base::Result<void> check_sources(const Settings& to) {
+    if (!to.mesh_file.empty() && !to.xds_address.empty()) {
+        return base::invalid("both mesh.file and xds.address are set: the mesh comes from one of them");
+    }
+    if (to.mesh_file.empty() && to.xds_address.empty()) {
+        return base::invalid("neither mesh.file nor xds.address is set: the agent needs to know the mesh from somewhere");
+    }
+    if (to.pods_file.empty()) return base::invalid("pods.file is not set: the agent needs to know this node's pods from somewhere");
+    return {};
+}
+
 base::Result<void> finish(Raw& raw) {
     Settings& to = raw.to;
     TRY(check_name("instance", to.instance));
@@ -135,24 +146,21 @@ base::Result<void> finish(Raw& raw) {
     }
     for (const std::string& text : raw.overrides) to.same_node_overrides.push_back(TRY(override_from(text)));
     TRY(SameNodeRules::make(to.same_node, to.same_node_overrides));
-    if (!to.mesh_file.empty() && !to.xds_address.empty()) {
-        return base::invalid("both mesh.file and xds.address are set: the mesh comes from one of them");
-    }
-    if (to.mesh_file.empty() && to.xds_address.empty()) {
-        return base::invalid("neither mesh.file nor xds.address is set: the agent needs to know the mesh from somewhere");
-    }
     to.log_filter = TRY(base::log::Filter::parse(raw.log_level));
     return {};
 }
 
 }  // namespace
 
-base::Result<ReadSettings> read_settings(const base::config::Sources& sources) {
+base::Result<ReadSettings> read_settings(const base::config::Sources& sources, Purpose purpose) {
     Raw raw;
     Schema schema;
     declare(schema, raw);
     auto effective = TRY(schema.read(sources));
-    if (!effective.help) TRY(finish(raw));
+    if (!effective.help) {
+        TRY(finish(raw));
+        if (purpose == Purpose::Run) TRY(check_sources(raw.to));
+    }
     return ReadSettings{std::move(raw.to), std::move(effective)};
 }
 

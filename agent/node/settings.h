@@ -78,8 +78,11 @@ struct ReadSettings {
     base::config::Effective effective;
 };
 
+// To run, the agent needs to know where the mesh and the pods come from; to leave the kernel it does not.
+enum class Purpose : uint8_t { Run, Uninstall };
+
 // Errors name the key, the value, the place and the fix; --help is effective.help.
-[[nodiscard]] base::Result<ReadSettings> read_settings(const base::config::Sources& sources);
+[[nodiscard]] base::Result<ReadSettings> read_settings(const base::config::Sources& sources, Purpose purpose = Purpose::Run);
 [[nodiscard]] std::string settings_help();
 [[nodiscard]] std::string settings_reference();  // the Markdown table of docs/agent.md
 

@@ -6,7 +6,6 @@ import apps
 from tunnel import ADMIN, READINESS, Tunnel, listens
 from waiting import eventually
 from world import MeshCase
-from zds import ZdsServer
 
 
 class Drain(MeshCase):
@@ -21,7 +20,7 @@ class Drain(MeshCase):
         connection = w.connect(w.pods.client, w.pods.server.v4, 7000)
         apps.ask(connection)
         ask_to_end()
-        eventually(lambda: not listens(pod, 15001), "closed listeners")
+        eventually(lambda: not listens(pod, 15001) and not listens(pod, 15008), "closed listeners")
         apps.ask(connection)
         self.assertIn(apps.call(w.pods.client, w.pods.server.v4, 7000), ("refused", "reset"))
         apps.ask(connection)
@@ -110,12 +109,12 @@ class Readiness(MeshCase):
     def test_readiness_follows_the_node_agent_and_traffic_does_not(self):
         w = self.world
         w.server(w.pods.server, 7000)
-        w.agents["n1"].close()
+        w.agents["n1"].away()
         eventually(lambda: not w.n1.ready(), "not ready")
         status, text = w.n1.http("/healthz/ready", READINESS)
         self.assertEqual((status, text), (500, "not ready, pending: workload proxy manager\n"))
         self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "answered")
-        w.agents["n1"] = ZdsServer(w.agents["n1"].path, w.agents["n1"].pods)
+        w.agents["n1"].back()
         w.n1.wait_ready()
         self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "answered")
         self.assertEqual(w.n1.metric("workload_manager_proxies_started_total"), 2)
@@ -123,6 +122,8 @@ class Readiness(MeshCase):
 
 class Dedicated(MeshCase):
     """client has a tunnel of its own, in its namespace, and no node agent."""
+
+    settings = {"by_agent": False}
 
     def prepare(self):
         w = self.world

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a test of the mesh stands on: lab, authority, mesh file, and a node agent and a tunnel on each node; and the test case around it."""
+"""What a test of the mesh stands on: lab, authority, mesh file, and a node agent and a tunnel on each node; and the test case around it.
+
+By packet rules and a stand-in for the node agent, which is how a stock one works; with WARREN_MESH_AGENT=1 by warren-agent and its kernel
+programs, the same tests (same-node paths off, so that the tunnel is what is tested)."""
 import contextlib
 import os
 import pathlib
@@ -10,6 +13,7 @@ import types
 import unittest
 
 import apps
+from agent import Agent
 from ca import Authority
 from lab import Lab
 from mesh import Mesh
@@ -22,8 +26,12 @@ from zds import ZdsServer
 PODS = (("client", 1, "client"), ("near", 1, "server"), ("server", 2, "server"), ("other", 2, "other"), ("plain", 1, None))
 
 
+BY_AGENT = os.environ.get("WARREN_MESH_AGENT") == "1"
+
+
 class World:
-    def __init__(self, pods=PODS, authority="ec", env=None, dns=False):
+    def __init__(self, pods=PODS, authority="ec", env=None, dns=False, by_agent=BY_AGENT, agent=None):
+        """by_agent: warren-agent on each node; agent: its settings."""
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wrt-"))
         self.closers, self.applications = contextlib.ExitStack(), contextlib.ExitStack()
         self.env, self.overrides = env or {}, {}  # settings of all tunnels; of one node's
@@ -36,23 +44,39 @@ class World:
         self.enrolled = [pod for pod in self.lab.pods.values() if not pod.plain]
         self.tunnels = {}
         self.agents = {}
+        self.by_agent = by_agent
+        self.agent_settings = agent or {"same-node-mode": "off", "dns-capture": "true" if dns else "false"}
         for pod in self.enrolled:
             self.mesh.pod(pod)
-            redirect(pod, dns)
+            if not by_agent:
+                redirect(pod, dns)
 
     def start(self):
         """Writes the mesh as it stands and starts everything."""
         self.mesh.write()
         for name, node in self.lab.nodes.items():
-            self.agents[name] = ZdsServer(str(self.folder / f"{name}.zds"), [pod for pod in self.enrolled if pod.node is node])
-            self.tunnels[name] = Tunnel(node, self.folder / name, self.tunnel_env(name), self.launchers.get(name, ())).start()
+            pods = [pod for pod in self.enrolled if pod.node is node]
+            self.agents[name] = self.start_agent(node, pods)
+            launcher = (*self.launchers.get(name, ()), *(self.agents[name].tunnel_launcher() if self.by_agent else ()))
+            self.tunnels[name] = Tunnel(node, self.folder / name, self.tunnel_env(name), launcher).start()
         for tunnel in self.tunnels.values():
             tunnel.wait_ready()
+        if self.by_agent:
+            for agent in self.agents.values():
+                agent.wait_ready()
         return self
 
+    def start_agent(self, node, pods):
+        if not self.by_agent:
+            return ZdsServer(str(self.folder / f"{node.name}.zds"), pods)
+        agent = Agent(node, self.lab.prefix, self.folder / f"agent-{node.name}", self.mesh.path, self.agent_settings)
+        agent.enrol(*pods)
+        return agent.start().wait_answers()
+
     def tunnel_env(self, node):
-        return {"NODE_NAME": node, "INPOD_UDS": str(self.folder / f"{node}.zds"), "LOCAL_XDS_PATH": self.mesh.path,
-                "WARREN_LOCAL_CA": str(self.ca.folder), **self.env, **self.overrides.get(node, {})}
+        source = self.agents[node].tunnel_env() if self.by_agent else {"INPOD_UDS": str(self.folder / f"{node}.zds")}
+        return {"NODE_NAME": node, "LOCAL_XDS_PATH": self.mesh.path, "WARREN_LOCAL_CA": str(self.ca.folder), **source, **self.env,
+                **self.overrides.get(node, {})}
 
     @property
     def n1(self):

@@ -144,6 +144,12 @@ class ZdsServer:
         self.pods = [other for other in self.pods if other.uid != pod.uid]
         return self.sessions[-1].request(del_message(pod.uid))
 
+    def away(self):
+        self.close()
+
+    def back(self):
+        self.open()
+
     def close(self):
         """The agent goes away: nobody listens, sessions end."""
         self.listener.shutdown(socket.SHUT_RDWR)

@@ -13,7 +13,7 @@ PORTS = (15001, 15006, 15008)
 
 
 class Sessions(MeshCase):
-    settings = {"pods": (("client", 1, "client"), ("near", 1, "server"))}
+    settings = {"pods": (("client", 1, "client"), ("near", 1, "server")), "by_agent": False}
 
     def prepare(self):
         w = self.world
@@ -30,8 +30,10 @@ class Sessions(MeshCase):
         self.assertEqual(self.agent().answers, ["", "", ""])
         for pod in self.world.enrolled:
             for port in PORTS:
-                for family in (socket.AF_INET, socket.AF_INET6):
-                    self.assertTrue(listens(pod, port, family), (pod.name, port))
+                self.assertTrue(listens(pod, port), (pod.name, port))
+                for family, loopback in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+                    with pod.socket(family) as probe:
+                        self.assertEqual(probe.connect_ex((loopback, port)), 0, (pod.name, port, loopback))
         self.assertFalse(listens(self.world.lab.nodes["n1"], 15008))
 
     def test_the_same_add_again_changes_nothing(self):
