@@ -58,7 +58,7 @@ class Succession(MeshCase):
         """A new tunnel on the node; then the old one is told to end, and does."""
         w = self.world
         old = w.tunnels[node]
-        new = Tunnel(self.home(number), w.folder / f"{node}-{number}", w.tunnel_env(node)).start().wait_ready()
+        new = Tunnel(self.home(number), w.folder / f"{node}-{number}", w.tunnel_env(node), w.launcher(node)).start().wait_ready()
         w.tunnels[node] = new
         before = storm.answered()
         eventually(lambda: storm.answered() > before + 100, "both serve")
@@ -105,7 +105,7 @@ class Succession(MeshCase):
         connection = w.connect(w.pods.client, w.pods.server.v4, 7000)
         apps.ask(connection)
         old = w.n1
-        w.tunnels["n1"] = Tunnel(self.home("a"), w.folder / "next", w.tunnel_env("n1")).start().wait_ready()
+        w.tunnels["n1"] = Tunnel(self.home("a"), w.folder / "next", w.tunnel_env("n1"), w.launcher("n1")).start().wait_ready()
         old.terminate()
         eventually(lambda: apps.call(w.pods.client, w.pods.server.v4, 7000) == "answered" and w.n1.access(direction="outbound"), "the new one serves")
         apps.ask(connection)

@@ -57,8 +57,7 @@ class World:
         for name, node in self.lab.nodes.items():
             pods = [pod for pod in self.enrolled if pod.node is node]
             self.agents[name] = self.start_agent(node, pods)
-            launcher = (*self.launchers.get(name, ()), *(self.agents[name].tunnel_launcher() if self.by_agent else ()))
-            self.tunnels[name] = Tunnel(node, self.folder / name, self.tunnel_env(name), launcher).start()
+            self.tunnels[name] = Tunnel(node, self.folder / name, self.tunnel_env(name), self.launcher(name)).start()
         for tunnel in self.tunnels.values():
             tunnel.wait_ready()
         if self.by_agent:
@@ -72,6 +71,10 @@ class World:
         agent = Agent(node, self.lab.prefix, self.folder / f"agent-{node.name}", self.mesh.path, self.agent_settings)
         agent.enrol(*pods)
         return agent.start().wait_answers()
+
+    def launcher(self, node):
+        """The command before a node's tunnel; the agent knows tunnels by the cgroup they run in."""
+        return (*self.launchers.get(node, ()), *(self.agents[node].tunnel_launcher() if self.by_agent else ()))
 
     def tunnel_env(self, node):
         source = self.agents[node].tunnel_env() if self.by_agent else {"INPOD_UDS": str(self.folder / f"{node}.zds")}
