@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/ca_client.h"
 
+#include "agent/xds/channel.h"
 #include "base/bytes.h"
 #include "base/log.h"
 #include "proto/ca.grpc.pb.h"
-#include "ztunnel/tls_channel_client.h"
 
-#include <grpc/grpc.h>
 #include <grpcpp/client_context.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <mutex>
 #include <set>
 
@@ -25,18 +23,8 @@ const base::log::Area kLog("ca");
 
 // A leaf, a few intermediates and the root bundle.
 constexpr int kMaxElements = 32;
+constexpr int kMaxAnswer = 4 * 1024 * 1024;
 constexpr size_t kMaxStatusText = 512;
-
-// What gRPC would abort on.
-bool legal_header(const std::string& name, const std::string& value) {
-    if (name.empty() || name.starts_with("grpc-") || name.starts_with(":") || name.ends_with("-bin")) return false;
-    const grpc_slice key = grpc_slice_from_copied_buffer(name.data(), name.size());
-    const grpc_slice text = grpc_slice_from_copied_buffer(value.data(), value.size());
-    const bool legal = grpc_header_key_is_legal(key) != 0 && grpc_header_nonbin_value_is_legal(text) != 0;
-    grpc_slice_unref(key);
-    grpc_slice_unref(text);
-    return legal;
-}
 
 base::Errc code_of(grpc::StatusCode code) {
     switch (code) {
@@ -68,14 +56,9 @@ base::Error service_error(const grpc::Status& status, const std::string& authori
 
 }  // namespace
 
-void restrict_grpc_to_tls13() {
-    // A suite with a pre-shared key, which neither side has: TLS 1.2 finds nothing to agree on. TLS 1.3 has suites of its own.
-    ::setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384", 1);
-}
-
 struct CaClient::Impl {
     CaClientOptions options;
-    Endpoint endpoint;
+    xds::Endpoint endpoint;
     mutable std::mutex mutex;  // all below
     std::shared_ptr<Service::Stub> stub;
     std::set<grpc::ClientContext*> calls;  // in flight
@@ -84,7 +67,8 @@ struct CaClient::Impl {
 
     base::Result<std::shared_ptr<Service::Stub>> build() {
         const std::string roots = TRY(options.roots->load());
-        auto channel = TRY(make_tls_channel(endpoint, roots, options.alternative_host));
+        auto channel =
+            TRY(xds::make_channel(endpoint, roots, {.alternative_host = options.alternative_host, .max_message_bytes = kMaxAnswer}));
         ++stats.channels;
         return std::shared_ptr<Service::Stub>(Service::NewStub(channel));
     }
@@ -170,17 +154,16 @@ CaClient::~CaClient() = default;
 
 base::Result<std::unique_ptr<CaClient>> CaClient::create(CaClientOptions options) {
     auto impl = std::make_unique<Impl>();
-    auto endpoint = parse_endpoint(options.address);
+    auto endpoint = xds::parse_endpoint(options.address);
     if (!endpoint) return std::move(endpoint).error().with("CA_ADDRESS");
     impl->endpoint = std::move(*endpoint);
     if (options.roots == nullptr) return base::invalid("CA_ROOT_CA: the certificate service needs roots to verify it");
     if (options.lifetime <= std::chrono::seconds(0)) return base::invalid("SECRET_TTL must be positive");
-    if (!legal_header("clusterid", options.cluster_id))
-        return base::invalid("cluster id " + base::quoted(options.cluster_id) + " must be printable ASCII");
+    // A socket would carry the token in the clear.
+    if (!impl->endpoint.socket.empty()) return base::invalid("CA_ADDRESS " + base::quoted(options.address) + " is not https://HOST:PORT");
+    if (auto good = xds::check_header("clusterid", options.cluster_id); !good) return std::move(good).error().with("cluster id");
     for (const auto& [name, value] : options.headers)
-        if (!legal_header(name, value))
-            return base::invalid("CA_HEADER_" + name +
-                                 ": name or value is not legal in a header (letters, digits, '-', '_', '.'; printable ASCII)");
+        if (auto good = xds::check_header(name, value); !good) return std::move(good).error().with("CA_HEADER_" + name);
     impl->options = std::move(options);
     auto stub = impl->build();
     if (!stub) return std::move(stub).error().with("CA_ROOT_CA");

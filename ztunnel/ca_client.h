@@ -7,30 +7,25 @@
 // each request and never logged. gRPC stays in the .cpp.
 #pragma once
 
+#include "agent/xds/auth_source.h"
 #include "base/result.h"
-#include "ztunnel/auth_source.h"
 #include "ztunnel/cert_store.h"
+#include "ztunnel/watched_roots.h"
 
 #include <chrono>
 #include <memory>
 #include <string>
-#include <utility>
-#include <vector>
 
 namespace warren::ztunnel {
-
-// gRPC 1.51 has no setting for the TLS version, only a process-wide list of TLS 1.2 suites, read when it starts: this sets one that no
-// handshake can use. In main, before there are threads; not called when TLS12_ENABLED.
-void restrict_grpc_to_tls13();
 
 struct CaClientOptions {
     std::string address;           // CA_ADDRESS
     std::string alternative_host;  // ALT_CA_HOSTNAME
-    std::unique_ptr<RootSource> roots;
-    TokenSource token;
+    std::unique_ptr<WatchedRoots> roots;
+    xds::TokenSource token;
     std::string cluster_id;
-    std::vector<std::pair<std::string, std::string>> headers;  // CA_HEADER_*, names in lower case
-    std::chrono::seconds lifetime = std::chrono::hours(24);    // SECRET_TTL
+    xds::Headers headers;                                    // CA_HEADER_*, names in lower case
+    std::chrono::seconds lifetime = std::chrono::hours(24);  // SECRET_TTL
     bool impersonate = true;  // shared mode: name the workload. False: the service uses the caller's own identity
 };
 

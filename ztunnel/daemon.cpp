@@ -2,12 +2,13 @@
 #include "ztunnel/daemon.h"
 
 #include "base/log.h"
-#include "ztunnel/auth_source.h"
 #include "ztunnel/ca_client.h"
 #include "ztunnel/config_dump.h"
 #include "ztunnel/file_signer.h"
 #include "ztunnel/local_signer.h"
+#include "ztunnel/mesh_client.h"
 #include "ztunnel/store_metrics.h"
+#include "ztunnel/xds_metrics.h"
 
 namespace warren::ztunnel {
 
@@ -27,9 +28,9 @@ class NoSigner final : public CertSigner {
 }  // namespace
 
 base::Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, std::function<void()> quit) {
-    std::unique_ptr<Daemon> daemon(new Daemon(settings));
-    auto state = daemon->readiness_.expect("state manager");
-    auto proxy = daemon->readiness_.expect("proxy");
+    std::unique_ptr<Daemon> daemon(new Daemon(settings, std::move(quit)));
+    daemon->waits_for_mesh_ = daemon->readiness_.expect("state manager");
+    daemon->waits_for_pods_ = daemon->readiness_.expect("proxy");
     daemon->watcher_ = TRY(base::FileWatcher::create());
     base::FileWatcher::Options quick;
     quick.settle = kMeshSettle;
@@ -42,15 +43,18 @@ base::Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, st
     TRY(daemon->start_certificates());
     TRY(daemon->start_names());
     TRY(daemon->start_proxy());
-    state->done();
-    TRY(daemon->start_pods());
-    proxy->done();
-    TRY(daemon->start_servers(std::move(quit)));
+    TRY(daemon->start_mesh());
+    if (daemon->mesh_client_ == nullptr) TRY(daemon->open());
+    TRY(daemon->start_servers());
+    if (daemon->mesh_client_ != nullptr) daemon->mesh_client_->start();
     return daemon;
 }
 
+Daemon::Daemon(const Settings& settings, std::function<void()> quit) : settings_(settings), quit_(std::move(quit)) {}
+
 Daemon::~Daemon() {
     servers_.clear();
+    if (mesh_client_ != nullptr) mesh_client_->stop();  // before the workers that its answers wake
     zds_.reset();
     resolver_.reset();
     if (ca_client_ != nullptr) ca_client_->stop();
@@ -69,8 +73,8 @@ base::Result<void> Daemon::start_certificates() {
         CaClientOptions options;
         options.address = settings_.ca.address;
         options.alternative_host = settings_.ca.alternative_name;
-        options.roots = TRY(RootSource::from_setting(settings_.ca.roots, watcher_.get()));
-        options.token = TokenSource::from_setting(settings_.auth_token, "./var/run/secrets/tokens/istio-token");
+        options.roots = TRY(WatchedRoots::from_setting(settings_.ca.roots, watcher_.get()));
+        options.token = xds::TokenSource::from_setting(settings_.auth_token, "./var/run/secrets/tokens/istio-token");
         options.cluster_id = settings_.cluster_id;
         options.headers = settings_.ca.headers;
         options.lifetime = settings_.secret_ttl;
@@ -116,26 +120,55 @@ base::Result<void> Daemon::start_names() {
 }
 
 base::Result<void> Daemon::start_proxy() {
-    const WorkerShared shared{settings_.proxy, *certs_, *traffic_, dns_ ? &*dns_ : nullptr, resolver_.get()};
+    const bool xds = !settings_.xds.address.empty();
+    if (xds && settings_.xds_on_demand) on_demand_ = std::make_unique<OnDemand>(settings_.on_demand);
+    const WorkerShared shared{settings_.proxy, *certs_, *traffic_, dns_ ? &*dns_ : nullptr, resolver_.get(), on_demand_.get()};
     proxy_ = TRY(Proxy::start(shared, settings_.worker_threads));
+    pods_ = std::make_unique<PodManager>(*proxy_);
+    if (settings_.mode == ProxyMode::Shared) readiness_.watch("workload proxy manager", [this] { return pods_->ready(); });
     if (!settings_.local_xds_path.empty()) {
-        mesh_file_ = TRY(MeshFile::start(settings_.local_xds_path, *mesh_watcher_, *proxy_));
+        mesh_file_ = TRY(MeshFile::start(settings_.local_xds_path, *mesh_watcher_, proxy_->feed(), !xds));
     } else if (!settings_.local_xds.empty()) {
-        TRY(MeshFile::load_text(settings_.local_xds, "LOCAL_XDS", *proxy_));
+        TRY(MeshFile::load_text(settings_.local_xds, "LOCAL_XDS", proxy_->feed()));
     }
     return {};
 }
 
-base::Result<void> Daemon::start_pods() {
-    pods_ = std::make_unique<PodManager>(*proxy_);
+base::Result<void> Daemon::start_mesh() {
+    if (settings_.xds.address.empty()) return {};
+    mesh_updates_ = std::make_unique<MeshUpdates>(proxy_->feed(), on_demand_.get(), settings_.proxy.node_name);
+    mesh_client_ = TRY(MeshClient::create(TRY(xds_options(settings_)), *mesh_updates_, on_demand_.get(), [this] { on_synced(); }));
+    XdsSources sources;
+    sources.client = [this] { return mesh_client_->stats(); };
+    if (on_demand_) sources.on_demand = [this] { return on_demand_->stats(); };
+    xds_metrics_ = publish_xds_metrics(registry_, std::move(sources));
+    return {};
+}
+
+base::Result<void> Daemon::open() {
+    waits_for_mesh_->done();
     if (settings_.mode == ProxyMode::Shared) {
-        readiness_.watch("workload proxy manager", [this] { return pods_->ready(); });
         TRY(start_self_proxy());
         zds_ = TRY(ZdsClient::start(settings_.inpod_uds, *pods_));
-        return {};
+    } else {
+        const WorkloadInfo& own = *settings_.workload;
+        TRY(proxy_->start(std::make_shared<const PodInfo>(PodInfo{"dedicated", own.name, own.ns, own.service_account, {}})));
     }
-    const WorkloadInfo& own = *settings_.workload;
-    return proxy_->start(std::make_shared<const PodInfo>(PodInfo{"dedicated", own.name, own.ns, own.service_account, {}}));
+    waits_for_pods_->done();
+    return {};
+}
+
+void Daemon::on_synced() {
+    const std::lock_guard lock(opening_);
+    if (ending_) return;
+    WARREN_LOG(kLog, base::log::Level::Info, "the mesh is here", {"server", settings_.xds.address});
+    outcome_ = open();
+    if (!outcome_) quit_();
+}
+
+base::Result<void> Daemon::outcome() const {
+    const std::lock_guard lock(opening_);
+    return outcome_;
 }
 
 // Our own pod's 15008, so that the mesh can scrape us under policy (contract 4.10).
@@ -195,7 +228,7 @@ std::string Daemon::dump() const {
     return config_dump(state);
 }
 
-base::Result<void> Daemon::start_servers(std::function<void()> quit) {
+base::Result<void> Daemon::start_servers() {
     process_metrics_ = publish_process_metrics(registry_, process_sources());
     pulse_ = std::make_unique<base::Pulse>(
         [this] {
@@ -207,7 +240,7 @@ base::Result<void> Daemon::start_servers(std::function<void()> quit) {
     readiness_.watch("data plane", [this] { return pulse_->alive(); });
 
     const bool ipv6 = settings_.proxy.sockets.ipv6;
-    const AdminSources admin{[this] { return dump(); }, std::move(quit), settings_.log_filter};
+    const AdminSources admin{[this] { return dump(); }, quit_, settings_.log_filter};
     base::HttpServerOptions options;
     options.name = "admin";
     options.addresses = base::loopback_addresses(settings_.admin_port, ipv6);
@@ -224,7 +257,11 @@ base::Result<void> Daemon::start_servers(std::function<void()> quit) {
 }
 
 bool Daemon::drain() {
-    zds_.reset();  // no new pods
+    {
+        const std::lock_guard lock(opening_);
+        ending_ = true;
+        zds_.reset();  // no new pods
+    }
     return proxy_->drain(std::chrono::steady_clock::now() + settings_.drain_deadline);
 }
 

@@ -13,6 +13,7 @@
 #include "ztunnel/crl_watcher.h"
 #include "ztunnel/flow_feed.h"
 #include "ztunnel/mesh_file.h"
+#include "ztunnel/on_demand.h"
 #include "ztunnel/pod_manager.h"
 #include "ztunnel/process_metrics.h"
 #include "ztunnel/proxy.h"
@@ -22,6 +23,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -29,6 +31,8 @@ namespace warren::ztunnel {
 
 class CaClient;
 class FileSigner;
+class MeshClient;
+class MeshUpdates;
 
 class Daemon {
   public:
@@ -38,20 +42,26 @@ class Daemon {
 
     // Stops accepting, tells peers, waits for what runs until the deadline (contract 4.8). True: everything finished by itself.
     bool drain();
+    // An error that came up after the start and ended the process.
+    [[nodiscard]] base::Result<void> outcome() const;
 
   private:
-    explicit Daemon(const Settings& settings) : settings_(settings) {}
+    Daemon(const Settings& settings, std::function<void()> quit);
     base::Result<void> start_certificates();
     base::Result<void> start_names();
     base::Result<void> start_proxy();
-    base::Result<void> start_pods();
     base::Result<void> start_self_proxy();
-    base::Result<void> start_servers(std::function<void()> quit);
+    base::Result<void> start_mesh();
+    // Contract 3.8: once the mesh is there. Pods arrive, and are served, from then on.
+    base::Result<void> open();
+    void on_synced();
+    base::Result<void> start_servers();
     [[nodiscard]] std::string dump() const;
     [[nodiscard]] ProcessSources process_sources();
     [[nodiscard]] std::vector<std::function<void(base::metrics::Collection&)>> store_metrics();
 
     const Settings& settings_;
+    const std::function<void()> quit_;
     base::RealClock clock_;
     base::metrics::Registry registry_;
     base::Readiness readiness_;
@@ -65,11 +75,19 @@ class Daemon {
     std::unique_ptr<OwnedCertStore> certs_;
     std::unique_ptr<CrlWatcher> crl_;
     std::optional<DnsService> dns_;
+    std::unique_ptr<OnDemand> on_demand_;  // null: the whole mesh is here
     std::unique_ptr<Proxy> proxy_;
     std::unique_ptr<HostResolver> resolver_;  // ends before the workers' loops that it answers
     std::unique_ptr<MeshFile> mesh_file_;
     std::unique_ptr<PodManager> pods_;
+    mutable std::mutex opening_;  // of the next three: the mesh may be there while the process ends
+    bool ending_ = false;
+    base::Result<void> outcome_;
     std::unique_ptr<ZdsClient> zds_;
+    std::unique_ptr<MeshUpdates> mesh_updates_;
+    std::unique_ptr<MeshClient> mesh_client_;  // null: no control plane
+    std::unique_ptr<base::metrics::Registry::Subscription> xds_metrics_;
+    std::unique_ptr<base::Readiness::Task> waits_for_mesh_, waits_for_pods_;
     std::unique_ptr<base::Pulse> pulse_;
     std::unique_ptr<base::metrics::Registry::Subscription> process_metrics_;
     std::vector<std::unique_ptr<base::HttpServer>> servers_;  // last: they ask the others

@@ -33,7 +33,7 @@ void InboundPlaintext::judge() {
     f.direction = Direction::Inbound;
     f.src = connection_.src;
     f.dst = f.original_dst = connection_.dst;
-    f.src_workload = policy::WorkloadRef(worker.snapshot->workload({pod_.network(), connection_.src.ip}));
+    f.src_workload = pod_.source_at(connection_.src.ip);
     f.dst_workload = policy::WorkloadRef(pod_.local());
     f.dst_service = policy::probable_service(*worker.snapshot, *pod_.local(), connection_.dst.port);
     record_ = worker.traffic.open(std::move(f));

@@ -96,8 +96,7 @@ H2Stream* InboundStream::start(InboundTunnel& owner, Tunnel& tunnel, int32_t id,
     f.dst = owner.local_address();
     f.original_dst = connection.dst;
     f.hbone_addr = std::string(request.authority);
-    if (!headers.from_gateway || same_network(headers.forwarded_network, pod.network()))
-        f.src_workload = policy::WorkloadRef(worker.snapshot->workload({pod.network(), connection.src.ip}));
+    if (!headers.from_gateway || same_network(headers.forwarded_network, pod.network())) f.src_workload = pod.source_at(connection.src.ip);
     f.src_baggage = headers.baggage;
     f.dst_workload = policy::WorkloadRef(local);
     f.dst_service = self->inbound_.service;

@@ -2,9 +2,9 @@
 // warren-ztunnel [proxy [NAME] | version | help]: the shared per-node tunnel. Configured by its environment (data-plane contract 10.2).
 #include "base/end_of_process.h"
 #include "base/log.h"
-#include "ztunnel/ca_client.h"
 #include "ztunnel/confine.h"
 #include "ztunnel/daemon.h"
+#include "ztunnel/mesh_client.h"
 #include "ztunnel/settings.h"
 
 #include <cstdio>
@@ -26,7 +26,7 @@ base::Result<void> confine(const Settings& settings) {
 base::Result<void> run() {
     const base::EndOfProcess end = TRY(base::EndOfProcess::prepare());
     const Settings settings = TRY(read_settings(TRY(own_sources())));
-    if (!settings.tls.tls12) restrict_grpc_to_tls13();
+    if (!settings.tls.tls12) restrict_control_channels_to_tls13();
     TRY(confine(settings));
     base::log::Options log_options;
     log_options.format = settings.log_format;
@@ -42,9 +42,10 @@ base::Result<void> run() {
     base::EndOfProcess::exit_on_second_interrupt();
     const bool finished = daemon->drain();
     WARREN_LOG(kLog, base::log::Level::Info, "stopped", {"all_connections_finished", finished});
+    auto done = daemon->outcome();
     daemon.reset();
     (void)base::log::stop();
-    return {};
+    return done;
 }
 
 }  // namespace

@@ -24,13 +24,12 @@ base::Result<std::string> read_file(const std::string& path) {
 
 }  // namespace
 
-base::Result<void> MeshFile::load_text(const std::string& text, const std::string& name, Proxy& proxy) {
-    proxy.replace(TRY(policy::mesh_from_yaml(text, name, proxy.pool())));
-    return {};
+base::Result<void> MeshFile::load_text(const std::string& text, const std::string& name, MeshFeed& feed) {
+    return feed.replace([&](policy::TextPool& pool) { return policy::mesh_from_yaml(text, name, pool); });
 }
 
-base::Result<std::unique_ptr<MeshFile>> MeshFile::start(std::string path, base::FileWatcher& watcher, Proxy& proxy) {
-    std::unique_ptr<MeshFile> file(new MeshFile(std::move(path), proxy));
+base::Result<std::unique_ptr<MeshFile>> MeshFile::start(std::string path, base::FileWatcher& watcher, MeshFeed& feed, bool alone) {
+    std::unique_ptr<MeshFile> file(new MeshFile(std::move(path), feed, alone));
     // Watched before it is read: a change in between is not lost.
     file->watch_ = TRY(watcher.watch(file->path_, [f = file.get()] {
         if (auto loaded = f->load(); !loaded)
@@ -44,14 +43,22 @@ base::Result<std::unique_ptr<MeshFile>> MeshFile::start(std::string path, base::
 base::Result<void> MeshFile::load() {
     // The watcher may see a change while the first load is under way, and the pool of names has one writer.
     const std::lock_guard one_at_a_time(load_mutex_);
-    auto done = [&]() -> base::Result<void> { return load_text(TRY(read_file(path_)), path_, proxy_); }();
+    policy::Mesh own;  // beside another source, what is the file's shows only in a mesh of its own
+    auto done = [&]() -> base::Result<void> {
+        const std::string text = TRY(read_file(path_));
+        return feed_.replace([&](policy::TextPool& pool) -> base::Result<policy::Batch> {
+            policy::Batch batch = TRY(policy::mesh_from_yaml(text, path_, pool));
+            if (!alone_) own.apply(batch);
+            return batch;
+        });
+    }();
     const std::lock_guard lock(mutex_);
     if (!done) {
         ++failures_;
         return done;
     }
     ++loads_;
-    mesh_ = proxy_.snapshot();
+    mesh_ = alone_ ? feed_.snapshot() : own.snapshot();
     WARREN_LOG(kLog, base::log::Level::Info, "mesh file loaded", {"path", path_}, {"workloads", mesh_->workload_count()},
                {"services", mesh_->service_count()}, {"policies", mesh_->policy_count()});
     return {};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/outbound.h"
 
+#include "ztunnel/demand_names.h"
 #include "ztunnel/gateway_hop.h"
 
 #include <algorithm>
@@ -98,6 +99,72 @@ class WaitForAddress final : public PodConnection, public base::Buried {
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
+// A connection whose destination, or a gateway on the way there, is not known here yet (contract 3.6): asks for it and waits, for a bounded
+// time, after which it is refused: what may be of the mesh is never passed through.
+class WaitForNames final : public PodConnection, public base::Buried {
+  public:
+    // False: nothing to wait for.
+    static bool start(PodProxy& pod, Captured& captured) {
+        WorkerContext& worker = pod.worker();
+        const policy::Workload* local = pod.local();
+        if (worker.on_demand == nullptr || local == nullptr) return false;
+        OnDemand& table = *worker.on_demand;
+        const policy::NetworkAddress destination{pod.network(), captured.destination.ip};
+        DemandNames names = demand_names(*worker.snapshot, {*local, destination, table.options().services});
+        table.use(names.used);
+        if (table.known(names.needed, worker.snapshot->version())) return false;
+        if (!captured.wait_until) captured.wait_until = worker.loop.now() + table.options().wait;
+        auto* self = new WaitForNames(pod, std::move(captured));
+        pod.enter(*self);
+        self->ask(names.needed);
+        return true;
+    }
+
+  private:
+    WaitForNames(PodProxy& pod, Captured captured)
+        : pod_(pod), captured_(std::move(captured)), timer_(base::Timer::of<&WaitForNames::on_timeout>(*this)) {}
+    void ask(const OnDemand::Names& names) {
+        WorkerContext& worker = pod_.worker();
+        auto ticket = worker.on_demand->ask(names, worker.snapshot->version(), worker.loop, [self = this, alive = alive_] {
+            if (*alive) self->go_on();
+        });
+        if (!ticket) return fail("on_demand_limit", ticket.error().message());
+        ticket_ = std::move(*ticket);
+        if (ticket_ == nullptr) return go_on();
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(*captured_.wait_until - worker.loop.now());
+        worker.loop.arm(timer_, std::max(left, std::chrono::milliseconds(0)));
+    }
+    void go_on() {
+        depart(false);
+        Outbound::dispatch(pod_, std::move(captured_));
+    }
+    void on_timeout() {
+        depart(true);
+        Outbound::refuse(pod_, captured_, "on_demand_timeout",
+                         "the control plane did not say in time who has " + captured_.destination.ip.to_string());
+    }
+    void on_mesh_change() override {}
+    void cut(const std::string& why) override {
+        if (*alive_) fail("cut", why);
+    }
+    void fail(std::string_view code, const std::string& why) {
+        depart(false);
+        Outbound::refuse(pod_, captured_, code, why);
+    }
+    void depart(bool timed_out) {
+        *alive_ = false;
+        pod_.worker().on_demand->cancel(ticket_, timed_out);
+        pod_.worker().loop.disarm(timer_);
+        PodConnection::leave();
+        pod_.worker().loop.bury(std::unique_ptr<base::Buried>(this));
+    }
+    PodProxy& pod_;
+    Captured captured_;
+    base::Timer timer_;
+    OnDemand::Ticket ticket_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
 policy::Route route_for(PodProxy& pod, const Captured& captured) {
     policy::RouteRequest request;
     request.source = pod.local();
@@ -128,6 +195,7 @@ void Outbound::accept(PodProxy& pod, Accepted accepted) {
 }
 
 void Outbound::dispatch(PodProxy& pod, Captured captured) {
+    if (WaitForNames::start(pod, captured)) return;
     policy::Route route = route_for(pod, captured);
     if (!route.resolve_hostname.empty() && route.action != policy::RouteAction::Refuse)
         return WaitForAddress::start(pod, std::move(captured), std::move(route));

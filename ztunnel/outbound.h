@@ -11,6 +11,7 @@
 #include "ztunnel/tunnel_pool.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,10 @@ namespace warren::ztunnel {
 struct Captured {
     base::Fd fd;
     base::SockAddr client;
-    base::SockAddr destination;       // where the application wanted to go
-    std::vector<policy::Text> tried;  // endpoints that failed
-    int refused = 0;                  // times a peer did nothing with the request
+    base::SockAddr destination;                     // where the application wanted to go
+    std::vector<policy::Text> tried;                // endpoints that failed
+    int refused = 0;                                // times a peer did nothing with the request
+    std::optional<base::MonoTime> wait_until = {};  // for names of the mesh that are asked for on demand; from the first wait on
 };
 
 class Outbound {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/pod_proxy.h"
 
+#include "ztunnel/demand_names.h"
 #include "ztunnel/inbound_plaintext.h"
 #include "ztunnel/inbound_tunnel.h"
 #include "ztunnel/outbound.h"
@@ -127,9 +128,20 @@ const policy::PolicySet& PodProxy::policies() {
 
 PodCounts PodProxy::counts() const { return {use.refused(), accept_pauses_, buffers.reached, pool_->dials()}; }
 
+policy::WorkloadRef PodProxy::source_at(base::IpAddr ip) const {
+    const policy::NetworkAddress address{network(), ip};
+    const policy::Workload* found = worker_.snapshot->workload(address);
+    if (found == nullptr && worker_.on_demand != nullptr) worker_.on_demand->hint(demand_name(address));
+    return policy::WorkloadRef(found);
+}
+
 void PodProxy::on_mesh_change() {
+    const policy::WorkloadRef local_before = local_;
+    const std::shared_ptr<const policy::PolicySet> policies_before = policies_;
     refresh();
     if (dns_) dns_->on_mesh_change();
+    // All that a connection is judged by; most changes of a large mesh are about others.
+    if (local_ != nullptr && local_ == local_before && policies_ == policies_before) return;
     base::LinkList<PodConnection> all;
     all.take(connections_);
     // A connection that is cut leaves the list by itself, so each one is moved back before it is asked.

@@ -11,6 +11,7 @@
 #include "ztunnel/chunk.h"
 #include "ztunnel/dns_server.h"
 #include "ztunnel/host_resolver.h"
+#include "ztunnel/on_demand.h"
 #include "ztunnel/pod_limits.h"
 #include "ztunnel/proxy_settings.h"
 #include "ztunnel/socket.h"
@@ -64,6 +65,7 @@ struct WorkerContext {
     std::shared_ptr<const policy::Snapshot> snapshot;  // current; replaced between batches
     const DnsService* dns = nullptr;                   // on one worker only: queries are too few to spread. Null: no DNS proxy here
     HostResolver* resolver = nullptr;                  // of workloads that are hostnames; null: they cannot be reached
+    OnDemand* on_demand = nullptr;                     // null: the snapshot is the whole mesh
 };
 
 // A live connection of a pod. The pod tells it of changes; it removes itself when it dies.
@@ -99,6 +101,8 @@ class PodProxy final : private DnsPod {
     [[nodiscard]] const policy::Workload* local() override;
     [[nodiscard]] const policy::PolicySet& policies();
     [[nodiscard]] policy::Text network() const { return worker_.settings.network; }
+    // Whose address that is, for the record of a connection from it: null while unknown, which a connection does not wait for.
+    [[nodiscard]] policy::WorkloadRef source_at(base::IpAddr ip) const;
 
     // Connections enter here and leave by themselves; what they hold is taken before and given back after.
     void enter(PodConnection& connection) { connections_.push_back(connection); }

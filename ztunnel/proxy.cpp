@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <random>
-#include <set>
 #include <thread>
 
 namespace warren::ztunnel {
@@ -15,15 +14,20 @@ namespace {
 const base::log::Area kLog("proxy");
 }
 
+Proxy::Proxy(const ProxySettings& settings, CertStore& certs)
+    : settings_(settings),
+      certs_(certs),
+      feed_({[this](const policy::Batch& batch) { follow_identities(batch); },
+             [this](const std::shared_ptr<const policy::Snapshot>& snapshot) { publish(snapshot); }}) {}
+
 base::Result<std::unique_ptr<Proxy>> Proxy::start(const WorkerShared& shared, size_t threads) {
     std::unique_ptr<Proxy> proxy(new Proxy(shared.settings, shared.certs));
-    proxy->snapshot_ = proxy->mesh_.snapshot();
     std::random_device seed;
     for (size_t i = 0; i < std::max<size_t>(threads, 1); ++i) {
         const uint64_t s = (static_cast<uint64_t>(seed()) << 32) | seed();
         WorkerShared own = shared;
         if (i > 0) own.dns = nullptr;
-        proxy->workers_.push_back(TRY(Worker::start(own, proxy->mesh_.snapshot(), s)));
+        proxy->workers_.push_back(TRY(Worker::start(own, proxy->snapshot(), s)));
     }
     shared.certs.on_trust_change([p = proxy.get()](const policy::Identity&) {
         for (auto& worker : p->workers_) worker->trust_changed();
@@ -36,11 +40,9 @@ Proxy::~Proxy() {
     workers_.clear();
 }
 
-void Proxy::publish(std::shared_ptr<const policy::Snapshot> snapshot) {
-    {
-        const std::lock_guard lock(snapshot_mutex_);
-        snapshot_ = snapshot;
-    }
+void Proxy::publish(const std::shared_ptr<const policy::Snapshot>& snapshot) {
+    if (published_ == snapshot) return;
+    published_ = snapshot;
     for (auto& worker : workers_) worker->set_snapshot(snapshot);
 }
 
@@ -67,28 +69,6 @@ void Proxy::follow_identities(const policy::Batch& batch) {
             std::any_of(local_identities_.begin(), local_identities_.end(), [&](const auto& entry) { return entry.second == identity; });
         if (!used) certs_.forget(identity);
     }
-}
-
-void Proxy::apply(policy::Batch batch) {
-    follow_identities(batch);
-    publish(mesh_.apply(std::move(batch)));
-}
-
-void Proxy::replace(policy::Batch batch) {
-    std::set<std::string> addresses, policies;
-    for (const auto& w : batch.workloads) addresses.insert(w->uid.str());
-    for (const auto& s : batch.services) addresses.insert(s->key.str());
-    for (const auto& p : batch.policies) policies.insert(std::visit([](const auto& one) { return one.key.str(); }, p));
-    const auto now = mesh_.snapshot();
-    auto drop_unless = [](const std::set<std::string>& kept, const policy::Text& name, std::vector<std::string>& removed) {
-        if (!kept.contains(name.str())) removed.push_back(name.str());
-    };
-    now->each_workload([&](const policy::Workload& w) { drop_unless(addresses, w.uid, batch.removed_addresses); });
-    now->each_service([&](const policy::ServiceEntry& s) {
-        if (s.service) drop_unless(addresses, s.service->key, batch.removed_addresses);
-    });
-    now->each_policy([&](const policy::Policy& p) { drop_unless(policies, p.key(), batch.removed_policies); });
-    apply(std::move(batch));
 }
 
 base::Result<void> Proxy::start(std::shared_ptr<const PodInfo> pod) {

@@ -2,12 +2,12 @@
 // Proxy: the data plane of one node as a whole: its workers, the pods on them, and the mesh they route by. What arrives (pods from ZDS,
 // changes from a file or xDS, certificates that rotate) goes in here and reaches every worker.
 //
-// Threads: apply() belongs to the one thread that feeds the mesh, start()/stop() of pods to the ZDS thread; the rest may be called from
-// any.
+// Threads: start()/stop() of pods belong to the ZDS thread; the rest may be called from any.
 #pragma once
 
 #include "policy/snapshot.h"
 #include "ztunnel/cert_store.h"
+#include "ztunnel/mesh_feed.h"
 #include "ztunnel/pod_manager.h"
 #include "ztunnel/proxy_settings.h"
 #include "ztunnel/worker.h"
@@ -15,7 +15,6 @@
 #include <atomic>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 namespace warren::ztunnel {
@@ -27,14 +26,8 @@ class Proxy final : public PodRunner {
     ~Proxy() override;
 
     // -- the mesh
-    void apply(policy::Batch batch);
-    // Everything anew: what the batch does not name is removed (a local file that was edited).
-    void replace(policy::Batch batch);
-    [[nodiscard]] policy::TextPool& pool() { return mesh_.pool(); }
-    [[nodiscard]] std::shared_ptr<const policy::Snapshot> snapshot() const {
-        const std::lock_guard lock(snapshot_mutex_);
-        return snapshot_;
-    }
+    [[nodiscard]] MeshFeed& feed() { return feed_; }
+    [[nodiscard]] std::shared_ptr<const policy::Snapshot> snapshot() const { return feed_.snapshot(); }
 
     // -- pods
     base::Result<void> start(std::shared_ptr<const PodInfo> pod) override;
@@ -47,16 +40,15 @@ class Proxy final : public PodRunner {
     [[nodiscard]] std::vector<WorkerLoad> loads() const;
 
   private:
-    Proxy(const ProxySettings& settings, CertStore& certs) : settings_(settings), certs_(certs) {}
-    void publish(std::shared_ptr<const policy::Snapshot> snapshot);
+    Proxy(const ProxySettings& settings, CertStore& certs);
+    void publish(const std::shared_ptr<const policy::Snapshot>& snapshot);
     class Handovers;
     void follow_identities(const policy::Batch& batch);
 
     const ProxySettings& settings_;
     CertStore& certs_;
-    policy::Mesh mesh_;
-    mutable std::mutex snapshot_mutex_;  // GCC 12's atomic shared_ptr is a lock too, one that the thread sanitizer cannot see
-    std::shared_ptr<const policy::Snapshot> snapshot_;
+    MeshFeed feed_;
+    std::shared_ptr<const policy::Snapshot> published_;  // under the feed's lock
     // Identities of this node's workloads by uid, to know whose certificate nobody needs any more.
     std::map<std::string, policy::Identity, std::less<>> local_identities_;
     std::vector<std::unique_ptr<Worker>> workers_;

@@ -105,6 +105,8 @@ Result<void> settle_channels(const Environment& env, const RawSettings& raw, con
     to.xds.headers = TRY(headers(env, "XDS_HEADER_"));
     to.ca.headers = TRY(headers(env, "CA_HEADER_"));
     to.secret_ttl = cast<std::chrono::seconds>(raw.secret_ttl);
+    to.on_demand.wait = cast<milliseconds>(raw.demand_wait);
+    to.on_demand.unused = cast<milliseconds>(raw.demand_unused);
     return {};
 }
 
@@ -164,7 +166,9 @@ Result<void> check(const RawSettings& raw, const Settings& s) {
         return base::invalid("environment variables LOCAL_XDS and LOCAL_XDS_PATH: both are set; leave one");
     if (raw.fake_ca) return refuse("FAKE_CA", "true", "this build has no such authority; for labs see WARREN_LOCAL_CA");
     if (raw.socks5) return refuse("UNSTABLE_ENABLE_SOCKS5", "true", "SOCKS5 is not served; allowed: false");
-    if (s.xds_on_demand && s.dns_proxy) return refuse("XDS_ON_DEMAND", "true", "needs the proxy metadata DNS_CAPTURE to be false");
+    if (s.xds_on_demand && s.dns_proxy && !s.on_demand.services)
+        return refuse("XDS_ON_DEMAND", "true", "needs the proxy metadata DNS_CAPTURE to be false, or WARREN_XDS_SERVICES");
+    if (s.on_demand.services && !s.xds_on_demand) return refuse("WARREN_XDS_SERVICES", "true", "needs XDS_ON_DEMAND");
     if (s.tls.tls12 && s.tls.post_quantum_only)
         return refuse("TLS12_ENABLED", "true", "TLS 1.2 has no post-quantum exchange, which COMPLIANCE_POLICY=pqc demands");
     return {};

@@ -6,6 +6,7 @@
 #include "base/config.h"
 #include "base/log_filter.h"
 #include "base/result.h"
+#include "ztunnel/on_demand.h"
 #include "ztunnel/proxy_settings.h"
 #include "ztunnel/tls_context.h"
 
@@ -68,6 +69,7 @@ struct Settings {
     std::string auth_token;
     std::chrono::seconds secret_ttl{24 * 60 * 60};
     bool xds_on_demand = false;
+    OnDemandOptions on_demand;
     std::string local_xds_path, local_xds;             // at most one is set
     std::map<std::string, std::string> metadata;       // proxyMetadata with ISTIO_META_*, prefix stripped
     std::map<std::string, std::string> json_metadata;  // ISTIO_METAJSON_*: JSON texts

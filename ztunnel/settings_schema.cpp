@@ -53,6 +53,12 @@ Result<std::string> https(const std::string& text) {
     return url;
 }
 
+// Of the control plane: or the node agent's socket. Which sockets are good is for the client to say.
+Result<std::string> https_or_socket(const std::string& text) {
+    if (text.starts_with("unix:")) return text;
+    return https(text);
+}
+
 Result<std::chrono::nanoseconds> duration(const std::string& text) {
     std::chrono::nanoseconds value{};
     Schema one;  // its grammar, for a value that may be absent
@@ -97,7 +103,8 @@ void declare_process(Schema& s, RawSettings& raw, Settings& to) {
 
 void declare_control_plane(Schema& s, RawSettings& raw, Settings& to) {
     const std::string urls = "an https:// address with a port; nothing for none";
-    optional(s, var("XDS_ADDRESS", "control plane; nothing for none"), "address", urls, raw.xds_address, https);
+    optional(s, var("XDS_ADDRESS", "control plane, or unix:/PATH of the node agent; nothing for none"), "address",
+             "an https:// address with a port, or unix:/PATH; nothing for none", raw.xds_address, https_or_socket);
     optional(s, var("CA_ADDRESS", "certificate service; nothing for none"), "address", urls, raw.ca_address, https);
     to.xds.roots = to.ca.roots = "./var/run/secrets/istio/root-cert.pem";
     s.text(var("XDS_ROOT_CA", "roots of the control plane: a file, SYSTEM, or PEM"), to.xds.roots, 1 << 20);
@@ -107,7 +114,12 @@ void declare_control_plane(Schema& s, RawSettings& raw, Settings& to) {
     s.text(var("AUTH_TOKEN", "a token file, or the token"), to.auth_token, 64 * 1024);
     s.duration(var("SECRET_TTL", "lifetime that certificates are asked for"), raw.secret_ttl, 1min, kLongest);
     s.boolean(var("FAKE_CA", "refused: there is none in this build"), raw.fake_ca);
-    s.boolean(var("XDS_ON_DEMAND", "ask for records as they are needed; needs DNS_CAPTURE off"), to.xds_on_demand);
+    s.boolean(var("XDS_ON_DEMAND", "ask for records as they are needed; needs DNS_CAPTURE off, or WARREN_XDS_SERVICES"), to.xds_on_demand);
+    s.boolean(var("WARREN_XDS_SERVICES", "with XDS_ON_DEMAND: have all services at hand; needs Warren's node agent"),
+              to.on_demand.services);
+    s.duration(var("WARREN_XDS_WAIT", "how long a connection waits for records asked for on demand"), raw.demand_wait, 10ms, 1min);
+    s.duration(var("WARREN_XDS_UNUSED", "a record asked for on demand is given back after"), raw.demand_unused, 100ms, kLongest);
+    s.integer<uint32_t>(var("WARREN_XDS_NAMES", "asked for on demand, at once"), to.on_demand.max_names, 16, 1'000'000);
     s.text(var("LOCAL_XDS_PATH", "a mesh file"), to.local_xds_path);
     s.text(var("LOCAL_XDS", "a mesh file's text"), to.local_xds, 64 << 20);
     s.text(var("CRL_PATH", "revocation lists"), to.crl_path);

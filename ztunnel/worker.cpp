@@ -21,8 +21,8 @@ Worker::Worker(const WorkerShared& shared, std::unique_ptr<base::Loop> loop, bas
       home_(std::move(home)),
       chunks_(kKeepChunks, kMostChunks),
       random_(seed),
-      context_{*loop_,  chunks_, shared.settings,     shared.certs, shared.traffic,
-               random_, home_,   std::move(snapshot), shared.dns,   shared.resolver},
+      context_{*loop_,     chunks_,         shared.settings, shared.certs, shared.traffic, random_, home_, std::move(snapshot),
+               shared.dns, shared.resolver, shared.on_demand},
       measure_(base::Timer::of<&Worker::measure>(*this)) {}
 
 base::Result<std::unique_ptr<Worker>> Worker::start(const WorkerShared& shared, std::shared_ptr<const policy::Snapshot> snapshot,

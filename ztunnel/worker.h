@@ -25,6 +25,7 @@ struct WorkerShared {
     Traffic& traffic;
     const DnsService* dns = nullptr;  // for the first worker
     HostResolver* resolver = nullptr;
+    OnDemand* on_demand = nullptr;
 };
 
 struct WorkerLoad {

@@ -2,14 +2,10 @@
 #include "agent/xds/auth_source.h"
 
 #include "base/bytes.h"
-#include "base/fd.h"
-
-#include <fcntl.h>
-#include <unistd.h>
+#include "base/small_file.h"
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 
@@ -28,32 +24,6 @@ bool exists(const std::string& path) {
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-base::Result<std::string> read_small_file(const std::string& path, size_t max_bytes) {
-    // Not blocking: a named pipe in the place of the file must not hold the thread.
-    const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!fd) return base::os_error("open", path);
-    // One allocation of the final size: growing would leave copies of a secret behind.
-    std::string content(max_bytes + 1, '\0');
-    size_t size = 0;
-    while (size < content.size()) {
-        const ssize_t n = ::read(fd.get(), content.data() + size, content.size() - size);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) {
-            auto error = base::os_error("read", path);
-            base::wipe(content);
-            return error;
-        }
-        if (n == 0) break;
-        size += static_cast<size_t>(n);
-    }
-    if (size > max_bytes) {
-        base::wipe(content);
-        return base::Error{base::Errc::Exhausted, 0, "read", path + " is larger than " + std::to_string(max_bytes) + " bytes"};
-    }
-    content.resize(size);
-    return content;
-}
-
 // The bundles of distributions, after what the process was told to use.
 base::Result<std::string> read_system_roots() {
     std::vector<std::string> paths;
@@ -62,7 +32,7 @@ base::Result<std::string> read_system_roots() {
          {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"})
         paths.emplace_back(path);
     for (const std::string& path : paths)
-        if (exists(path)) return read_small_file(path, kMaxRoots);
+        if (exists(path)) return base::read_small_file(path, kMaxRoots);
     return base::Error{base::Errc::NotFound, 0, "roots", "this system has no certificate bundle; set SSL_CERT_FILE"};
 }
 
@@ -78,7 +48,7 @@ TokenSource TokenSource::from_setting(std::string_view setting, const std::strin
 
 base::Result<std::string> TokenSource::read() const {
     if (none()) return base::invalid("there is no token: AUTH_TOKEN is not set");
-    std::string token = kind_ == Kind::File ? TRY(read_small_file(value_, kMaxToken)) : value_;
+    std::string token = kind_ == Kind::File ? TRY(base::read_small_file(value_, kMaxToken)) : value_;
     const std::string what = kind_ == Kind::File ? "token file " + value_ : "AUTH_TOKEN";
     while (!token.empty() && is_space(token.back())) token.pop_back();
     if (token.empty()) return base::invalid(what + " is empty");
@@ -99,7 +69,7 @@ base::Result<RootSource> RootSource::from_setting(std::string_view name, const s
 base::Result<std::string> RootSource::load() const {
     if (kind_ == Kind::None) return base::invalid("no roots are configured to verify the control plane with");
     std::string text = kind_ == Kind::Pem    ? value_
-                       : kind_ == Kind::File ? TRY(read_small_file(value_, kMaxRoots))
+                       : kind_ == Kind::File ? TRY(base::read_small_file(value_, kMaxRoots))
                                              : TRY(read_system_roots());
     if (text.find(kCertificateMark) != std::string::npos) return text;
     const std::string from = kind_ == Kind::File ? "file " + value_ : kind_ == Kind::System ? "the system" : "the setting";

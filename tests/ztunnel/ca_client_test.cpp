@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/ca_client.h"
 
+#include "agent/xds/channel.h"
 #include "base/fd.h"
 #include "proto/ca.grpc.pb.h"
 #include "tests/ztunnel/mini_authority.h"
@@ -23,15 +24,15 @@
 using namespace std::chrono_literals;
 using namespace warren;
 using namespace warren::tests;
+using warren::xds::TokenSource;
 using ztunnel::CaClient;
 using ztunnel::CaClientOptions;
-using ztunnel::RootSource;
-using ztunnel::TokenSource;
+using ztunnel::WatchedRoots;
 
 namespace {
 
 // Before gRPC reads it, as main does.
-const bool kTls13Only = (ztunnel::restrict_grpc_to_tls13(), true);
+const bool kTls13Only = (xds::restrict_grpc_to_tls13(), true);
 
 namespace auth = istio::v1::auth;
 
@@ -102,7 +103,7 @@ struct World {
     CaClientOptions options() {
         CaClientOptions made;
         made.address = "https://localhost:" + std::to_string(port);
-        made.roots = std::move(*RootSource::from_setting(root, nullptr));
+        made.roots = std::move(*WatchedRoots::from_setting(root, nullptr));
         made.token = TokenSource::file(token);
         made.cluster_id = "Kubernetes";
         return made;
@@ -323,7 +324,7 @@ TEST_CASE("ca client: a changed root file is noticed by itself") {
     auto watcher = base::FileWatcher::create({.settle = 10ms, .look = 60s, .max_files = 4});
     REQUIRE(watcher);
     auto options = w.options();
-    options.roots = std::move(*RootSource::from_setting(w.root, watcher->get()));
+    options.roots = std::move(*WatchedRoots::from_setting(w.root, watcher->get()));
     const auto client = w.client(std::move(options));
     REQUIRE_FALSE(client->sign(kWeb, in(10s)));
     w.dir.replace("root.pem", w.tls_ca.pem());
