@@ -106,11 +106,17 @@ void MeshUpdates::release_waiters(const xds::Update& update) {
     const auto is_removed = [&](std::string_view name) {
         return std::find(update.removed.begin(), update.removed.end(), name) != update.removed.end();
     };
+    using Answer = OnDemand::Answer;
     on_demand_->answered(
         [&](const std::string& name) {
-            if (demand_is_there(*now, name)) return true;
-            if (!named.contains(name)) return false;
-            return is_removed(name) || !demand_covers(*now, name).empty();
+            if (demand_is_there(*now, name)) return Answer::Yes;
+            if (!named.contains(name)) return Answer::No;
+            if (is_removed(name)) return Answer::Yes;
+            const policy::ServiceEntry* service = now->service(name);
+            if (service == nullptr) return demand_covers(*now, name).empty() ? Answer::No : Answer::Yes;
+            // Of a service that the group keeps up to date, news may cross with the question; the answer has the endpoints, if there are
+            // any.
+            return on_demand_->options().services && service->endpoints.empty() ? Answer::Perhaps : Answer::Yes;
         },
         now->version());
 }

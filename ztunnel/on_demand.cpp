@@ -88,10 +88,14 @@ void OnDemand::cancel(const Ticket& ticket, bool timed_out) {
     const std::lock_guard lock(mutex_);
     if (timed_out) ++stats_.timeouts;
     if (ticket->names.empty()) return;
-    for (const std::string& name : ticket->names)
-        if (const auto at = names_.find(name); at != names_.end()) std::erase(at->second.waiters, ticket);
-    ticket->names.clear();
+    const Names names = std::exchange(ticket->names, {});
     --waiting_;
+    for (const std::string& name : names) {
+        const auto at = names_.find(name);
+        if (at == names_.end()) continue;
+        std::erase(at->second.waiters, ticket);
+        if (timed_out && at->second.perhaps) settle(name, at->second);
+    }
 }
 
 void OnDemand::use(std::span<const std::string> names) {
@@ -117,24 +121,28 @@ void OnDemand::hint(std::string_view name) {
     pending_.insert(key);
 }
 
-void OnDemand::answered(const std::function<bool(const std::string&)>& is_answer, uint64_t version) {
-    const std::lock_guard lock(mutex_);
-    for (auto at = pending_.begin(); at != pending_.end();) {
-        if (!is_answer(*at)) {
-            ++at;
-            continue;
-        }
-        Entry& entry = names_[*at];
-        entry.answered = true;
-        entry.version = version;
-        for (const Ticket& waiter : std::exchange(entry.waiters, {})) {
-            std::erase(waiter->names, *at);
-            if (!waiter->names.empty()) continue;
-            --waiting_;
-            Waiter::wake(waiter);
-        }
-        at = pending_.erase(at);
+void OnDemand::settle(const std::string& name, Entry& entry) {
+    entry.answered = true;
+    for (const Ticket& waiter : std::exchange(entry.waiters, {})) {
+        std::erase(waiter->names, name);
+        if (!waiter->names.empty()) continue;
+        --waiting_;
+        Waiter::wake(waiter);
     }
+}
+
+void OnDemand::answered(const std::function<Answer(const std::string&)>& answer_to, uint64_t version) {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(pending_, [&](const std::string& name) {
+        Entry& entry = names_[name];
+        if (entry.answered) return true;
+        const Answer answer = answer_to(name);
+        if (answer == Answer::No) return false;
+        entry.version = version;
+        entry.perhaps = true;
+        if (answer == Answer::Yes) settle(name, entry);
+        return entry.answered;
+    });
 }
 
 void OnDemand::ask_again() {

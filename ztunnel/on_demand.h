@@ -67,9 +67,13 @@ class OnDemand {
     void hint(std::string_view name);
 
     // -- the control plane's side
-    // Marks pending names as answered for which this is true. version: of the snapshot that holds the answers, which the loops have been
-    // sent already.
-    void answered(const std::function<bool(const std::string&)>& is_answer, uint64_t version);
+    // Looks at each pending name. version: of the snapshot that holds the answers, which the loops have been sent already.
+    enum class Answer : uint8_t {
+        No,
+        Perhaps,  // the next one that waits for it in vain makes it a Yes
+        Yes,
+    };
+    void answered(const std::function<Answer(const std::string&)>& answer_to, uint64_t version);
     // Everything asked for, again: a stream began, whose server may have forgotten what it once called unknown.
     void ask_again();
     // Drops the names that were not used since `unused` ago, and returns them; the caller tells the client, with what hangs on them, by
@@ -84,12 +88,13 @@ class OnDemand {
 
   private:
     struct Entry {
-        bool answered = false;
+        bool answered = false, perhaps = false;
         uint64_t version = 0;  // of the snapshot with the answer
         std::chrono::steady_clock::time_point used;
         std::vector<Ticket> waiters;
     };
     [[nodiscard]] static bool fits(const Entry& entry, uint64_t version) { return entry.answered && entry.version <= version; }
+    void settle(const std::string& name, Entry& entry);
     base::Result<void> tell(std::span<const std::string> names, bool wanted);
 
     const OnDemandOptions options_;

@@ -20,6 +20,7 @@ from mesh import Mesh
 from rules import redirect
 from tunnel import Tunnel
 from waiting import eventually
+from xds import XdsMesh, XdsServer
 from zds import ZdsServer
 
 # client and near share node 1; server and other are on node 2; plain, on node 1, is in no mesh.
@@ -30,8 +31,9 @@ BY_AGENT = os.environ.get("WARREN_MESH_AGENT") == "1"
 
 
 class World:
-    def __init__(self, pods=PODS, authority="ec", env=None, dns=False, by_agent=BY_AGENT, agent=None):
-        """by_agent: warren-agent on each node; agent: its settings."""
+    def __init__(self, pods=PODS, authority="ec", env=None, dns=False, by_agent=BY_AGENT, agent=None, control_plane=False):
+        """by_agent: warren-agent on each node; agent: its settings. control_plane: the mesh comes over xDS, not from a file, and an agent of
+        the test's own drives the tunnels."""
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wrt-"))
         self.closers, self.applications = contextlib.ExitStack(), contextlib.ExitStack()
         self.env, self.overrides = env or {}, {}  # settings of all tunnels; of one node's
@@ -39,12 +41,17 @@ class World:
         self.lab = Lab(pods)
         self.closers.callback(self.lab.close)
         self.ca = Authority(self.folder / "ca", authority)
-        self.mesh = Mesh(self.folder / "mesh.yaml")
+        self.xds = None
+        if control_plane:
+            self.xds = XdsServer(self.folder)
+            self.closers.callback(self.xds.close)
+        self.mesh = XdsMesh(self.xds) if control_plane else Mesh(self.folder / "mesh.yaml")
+        self.wait_ready = True
         self.pods = types.SimpleNamespace(**self.lab.pods)
         self.enrolled = [pod for pod in self.lab.pods.values() if not pod.plain]
         self.tunnels = {}
         self.agents = {}
-        self.by_agent = by_agent
+        self.by_agent = by_agent and not control_plane
         self.agent_settings = agent or {"same-node-mode": "off", "dns-capture": "true" if dns else "false"}
         for pod in self.enrolled:
             self.mesh.pod(pod)
@@ -58,8 +65,9 @@ class World:
             pods = [pod for pod in self.enrolled if pod.node is node]
             self.agents[name] = self.start_agent(node, pods)
             self.tunnels[name] = Tunnel(node, self.folder / name, self.tunnel_env(name), self.launcher(name)).start()
-        for tunnel in self.tunnels.values():
-            tunnel.wait_ready()
+        if self.wait_ready:
+            for tunnel in self.tunnels.values():
+                tunnel.wait_ready()
         if self.by_agent:
             for agent in self.agents.values():
                 agent.wait_ready()
@@ -78,8 +86,8 @@ class World:
 
     def tunnel_env(self, node):
         source = self.agents[node].tunnel_env() if self.by_agent else {"INPOD_UDS": str(self.folder / f"{node}.zds")}
-        return {"NODE_NAME": node, "LOCAL_XDS_PATH": self.mesh.path, "WARREN_LOCAL_CA": str(self.ca.folder), **source, **self.env,
-                **self.overrides.get(node, {})}
+        mesh = {"XDS_ADDRESS": "unix:" + self.xds.socket} if self.xds else {"LOCAL_XDS_PATH": self.mesh.path}
+        return {"NODE_NAME": node, **mesh, "WARREN_LOCAL_CA": str(self.ca.folder), **source, **self.env, **self.overrides.get(node, {})}
 
     @property
     def n1(self):

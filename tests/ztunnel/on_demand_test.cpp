@@ -26,8 +26,9 @@ struct Table {
         REQUIRE(ticket);
         return *ticket;
     }
-    void answer(const std::set<std::string>& names, uint64_t version = 1) {
-        table.answered([&](const std::string& name) { return names.contains(name); }, version);
+    void answer(const std::set<std::string>& names, uint64_t version = 1) { answer(names, OnDemand::Answer::Yes, version); }
+    void answer(const std::set<std::string>& names, OnDemand::Answer how, uint64_t version) {
+        table.answered([&](const std::string& name) { return names.contains(name) ? how : OnDemand::Answer::No; }, version);
     }
     // What has been posted runs.
     int run() {
@@ -88,6 +89,19 @@ TEST_CASE("on demand: who gave up is not called, and the name stays asked for") 
     CHECK(t.table.stats().timeouts == 1);
     CHECK(t.table.stats().waiting == 0);
     CHECK(t.table.known(Names{"a", "b"}, 1));
+}
+
+TEST_CASE("on demand: what may be the answer counts as one after somebody waited for a better one in vain") {
+    Table t;
+    const auto first = t.ask({"a"}), second = t.ask({"a"});
+    t.answer({"a"}, OnDemand::Answer::Perhaps, 1);
+    CHECK(t.run() == 0);
+    CHECK_FALSE(t.table.known(Names{"a"}, 1));
+    t.table.cancel(first, true);
+    CHECK(t.run() == 1);  // the second
+    CHECK(t.table.known(Names{"a"}, 1));
+    t.answer({}, 2);
+    CHECK(t.table.stats().pending == 0);
 }
 
 TEST_CASE("on demand: more names than the limit are refused, and so are those the client does not take") {

@@ -92,6 +92,16 @@ std::vector<Row> rows_of_control_plane() {
         {"SECRET_TTL", "1h30m", "24", [](const Settings& s) { return ms(s.secret_ttl); }, "86400000ms", "5400000ms"},
         {"FAKE_CA", "false", "true", [](const Settings&) { return "-"; }, "-", "-"},
         {"XDS_ON_DEMAND", "true", "yes", [](const Settings& s) { return yes(s.xds_on_demand); }, "false", "true", kNoDns},
+        {"WARREN_XDS_SERVICES",
+         "true",
+         "yes",
+         [](const Settings& s) { return yes(s.on_demand.services); },
+         "false",
+         "true",
+         {{"XDS_ON_DEMAND", "true"}}},
+        {"WARREN_XDS_WAIT", "500ms", "2m", [](const Settings& s) { return ms(s.on_demand.wait); }, "2000ms", "500ms"},
+        {"WARREN_XDS_UNUSED", "1m", "1ms", [](const Settings& s) { return ms(s.on_demand.unused); }, "600000ms", "60000ms"},
+        {"WARREN_XDS_NAMES", "100", "0", [](const Settings& s) { return std::to_string(s.on_demand.max_names); }, "16384", "100"},
         {"LOCAL_XDS_PATH", "/f", nullptr, [](const Settings& s) { return s.local_xds_path; }, "", "/f"},
         {"LOCAL_XDS", "workloads: []", nullptr, [](const Settings& s) { return s.local_xds; }, "", "workloads: []"},
         {"XDS_HEADER_X-Y", "v", "a\nb",
@@ -220,6 +230,10 @@ TEST_CASE("settings: what is wrong only together") {
     CHECK(failure({{"PROXY_MODE", "dedicated"}}).find("PROXY_WORKLOAD_INFO") != std::string::npos);
     CHECK(failure({{"LOCAL_XDS", "x"}, {"LOCAL_XDS_PATH", "y"}}).find("both are set") != std::string::npos);
     CHECK(failure({{"XDS_ON_DEMAND", "true"}}).find("DNS_CAPTURE") != std::string::npos);
+    CHECK(failure({{"WARREN_XDS_SERVICES", "true"}}).find("XDS_ON_DEMAND") != std::string::npos);
+    const auto socket = read({{"XDS_ADDRESS", "unix:/run/agent.sock"}});
+    REQUIRE(socket);
+    CHECK(socket->xds.address == "unix:/run/agent.sock");
     CHECK(failure({{"TLS12_ENABLED", "true"}, {"COMPLIANCE_POLICY", "pqc"}}).find("COMPLIANCE_POLICY") != std::string::npos);
     const auto dedicated = read({{"PROXY_MODE", "dedicated"}, {"PROXY_WORKLOAD_INFO", "a/b/c"}});
     REQUIRE(dedicated);
