@@ -22,8 +22,8 @@ def missing():
     """Why there can be no server here; None when there can. For unittest.skipIf."""
     global _missing
     if _missing is None:
-        _missing = "build/venv has no grpcio: run tests/mesh/peers.sh"
-        if os.access(PYTHON, os.X_OK) and subprocess.run([PYTHON, "-c", "import grpc, google.protobuf"], check=False,
+        _missing = "build/venv has no grpcio: run tests/agent/xds/peers.sh"
+        if os.access(PYTHON, os.X_OK) and subprocess.run([PYTHON, "-c", "import grpc_tools"], check=False,
                                                          capture_output=True).returncode == 0:
             _missing = ""
     return _missing or None
@@ -35,7 +35,7 @@ class XdsServer:
         self.socket = str(self.folder / "xds.sock")
         generated = self.folder / "generated"
         generated.mkdir()
-        subprocess.run(["protoc", f"--proto_path={ROOT}", f"--python_out={generated}",
+        subprocess.run([PYTHON, "-m", "grpc_tools.protoc", f"--proto_path={ROOT}", f"--python_out={generated}",
                         *(f"proto/{name}.proto" for name in ("workload", "authorization", "xds"))], check=True)
         self.generated = str(generated)
         self.process = None
