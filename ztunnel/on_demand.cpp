@@ -161,9 +161,9 @@ void OnDemand::expire(Clock::time_point now, const std::function<Names(const Exp
         const bool idle = entry.waiters.empty() && now - entry.used >= options_.unused;
         (idle ? expired.names : expired.remaining).push_back(name);
     }
-    if (expired.names.empty()) return;
     Names back = with(expired);
     back.insert(back.end(), expired.names.begin(), expired.names.end());
+    if (back.empty()) return;
     if (!tell(back, false)) return;  // too much is waiting to be sent: at the next time
     for (const std::string& name : expired.names) {
         names_.erase(name);

@@ -76,13 +76,13 @@ class OnDemand {
     void answered(const std::function<Answer(const std::string&)>& answer_to, uint64_t version);
     // Everything asked for, again: a stream began, whose server may have forgotten what it once called unknown.
     void ask_again();
-    // Drops the names that were not used since `unused` ago, and returns them; the caller tells the client, with what hangs on them, by
-    // give_back() before anybody can ask again.
+    // Drops the names that were not used since `unused` ago.
     struct Expired {
         Names names;      // gone
         Names remaining;  // still asked for
     };
-    // with(expired) runs under the lock and answers which other names to give back.
+    // with(expired) runs under the lock, so before anybody can ask again, and answers which other names to give back: those of records that
+    // no name stands behind.
     void expire(std::chrono::steady_clock::time_point now, const std::function<Names(const Expired&)>& with);
     [[nodiscard]] Stats stats() const;
 

@@ -74,13 +74,22 @@ void Subscription::begin(const RequestView& request, const PublishedType& now) {
     seen_ = now.set;
     seen_generation_ = now.generation;
     held_generation_ = kNoGeneration;
+    for (const auto& [name, version] : request.versions)
+        if (version.empty() && name != kEverything && !taken_back.contains(name)) ask(name, {});
     for (const auto& [name, version] : request.versions) {
-        if (name == kEverything || taken_back.contains(name)) continue;
+        if (version.empty() || name == kEverything || taken_back.contains(name)) continue;
         const ResourceBlock* block = now.set.find(name);
-        if (block != nullptr && !version.empty() && version == block->version()) held_.set(ResourceRef(block));
-        ask(name, {version.empty(), false});
+        if (block != nullptr && version == block->version()) held_.set(ResourceRef(block));
+        // A member of a group that is asked for was given for the group's sake: asked for by itself it would bring members of its own.
+        if (block == nullptr || !in_asked_group(*block)) ask(name, {false, false});
     }
     for (const std::string& name : implied_) ask(name, {false, true});
+}
+
+bool Subscription::in_asked_group(const ResourceBlock& block) const {
+    bool found = false;
+    block.each_key([&](std::string_view key, uint32_t, bool alias) { found = found || (!alias && names_.contains(key)); });
+    return found;
 }
 
 void Subscription::resume_wildcard(const RequestView& request, const ResourceSet& now) {

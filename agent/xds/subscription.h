@@ -97,6 +97,7 @@ class Subscription {
     void begin(const RequestView& request, const PublishedType& now);
     void resume_wildcard(const RequestView& request, const ResourceSet& now);
     void ask(std::string_view name, Asked how);
+    [[nodiscard]] bool in_asked_group(const ResourceBlock& block) const;
     void answered(const RequestView& request);
     void change_names(const RequestView& request);
     void go_wildcard();

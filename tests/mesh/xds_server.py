@@ -87,7 +87,7 @@ class Stream:
             if first:
                 wild = not r.resource_names_subscribe and "*" not in r.resource_names_unsubscribe
                 self.types[r.type_url] = {"wild": wild, "held": dict(r.initial_resource_versions), "asked": set(),
-                                          "names": set() if wild else set(r.initial_resource_versions), "owed": True}
+                                          "names": set() if wild else self.listed(r.initial_resource_versions), "owed": True}
             t = self.types[r.type_url]
             names = set(r.resource_names_subscribe) - {"*"}
             t["names"] |= names
@@ -99,6 +99,13 @@ class Stream:
                     t["held"].pop(name, None)
             t["owed"] = t["owed"] or bool(names)
             self.push(r.type_url)
+
+    @staticmethod
+    def listed(versions):
+        """What a list of held names asks for: not what is there for the group's sake."""
+        if GROUP not in versions:
+            return set(versions)
+        return {n for n, v in versions.items() if not v or not (n in state[ADDRESS] and state[ADDRESS][n].service)}
 
     def wanted(self, type_url):
         t = self.types[type_url]

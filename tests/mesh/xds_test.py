@@ -268,3 +268,15 @@ class Services(ControlPlane):
         eventually(lambda: records(w.n1) == {"client", "near"}, "the endpoint is given back", 10)
         self.assertEqual([s["name"] for s in w.n1.config_dump()["services"]], ["shop"])
         self.assertEqual(apps.call(w.pods.client, "10.77.99.1", 80), "answered")
+
+    def test_a_new_stream_brings_no_endpoints_that_nobody_asked_for_and_says_which_services_are_gone(self):
+        w = self.world
+        w.mesh.service("gone", 2, [w.pods.other], {"80": 7000})
+        w.mesh.write()
+        eventually(lambda: len(w.n1.config_dump()["services"]) == 2, "both services")
+        w.xds.kill()
+        w.xds.served = {key: text for key, text in w.xds.served.items() if not key[1].startswith("default/gone.")}
+        w.xds.start()
+        eventually(lambda: [s["name"] for s in w.n1.config_dump()["services"]] == ["shop"], "the service is gone", 20)
+        self.assertEqual(records(w.n1), {"client", "near"})
+        self.assertEqual(apps.call(w.pods.client, "10.77.99.1", 80), "answered")

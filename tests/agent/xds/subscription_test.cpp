@@ -236,6 +236,27 @@ TEST_CASE("xds session: on demand, the list of a client that comes back is what 
     CHECK(w.take().resources == Bodies{{"same", "2/x"}});
 }
 
+TEST_CASE("xds session: on demand, members of a group in the list of a client that comes back do not bring members of their own") {
+    SessionWorld w;
+    w.set("ns/web", "1", "s", {}, {"warren:services"}), w.set("ns/db", "1", "s", {}, {"warren:services"});
+    w.set("pod", "1", "p", {}, {"ns/web"});
+    w.publish();
+    w.request(
+        {.node = true, .subscribe = {"*"}, .unsubscribe = {"*"}, .versions = {{"ns/gone", "1"}, {"ns/web", "1"}, {"warren:services", ""}}});
+    const auto got = w.take();
+    CHECK(got.resources == Bodies{{"ns/db", "1/s"}, {"ns/web", "1/s"}});
+    CHECK(got.removed == Names{"ns/gone"});
+    w.ack(got);
+    w.set("pod", "2", "p", {}, {"ns/web"}), w.erase("ns/db");
+    w.publish();
+    const auto more = w.take();
+    CHECK(more.resources.empty());
+    CHECK(more.removed == Names{"ns/db"});
+    w.ack(more);
+    w.request({.subscribe = {"ns/web"}});
+    CHECK(w.take().resources == Bodies{{"ns/web", "1/s"}, {"pod", "2/p"}});
+}
+
 TEST_CASE("xds session: on demand, a node's own workloads come without asking") {
     SessionWorld w;
     w.options.implied = [](const xds::NodeInfo& node, std::string_view) {
