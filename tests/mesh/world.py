@@ -55,7 +55,7 @@ class World:
         self.agent_settings = agent or {"same-node-mode": "off", "dns-capture": "true" if dns else "false"}
         for pod in self.enrolled:
             self.mesh.pod(pod)
-            if not by_agent:
+            if not self.by_agent:
                 redirect(pod, dns)
 
     def start(self):
