@@ -2,12 +2,12 @@
 #include "ztunnel/mesh_client.h"
 
 #include "agent/xds/channel.h"
+#include "policy/batch_proto.h"
 #include "ztunnel/demand_names.h"
 
 #include <algorithm>
 #include <unordered_set>
 #include <utility>
-#include <variant>
 
 namespace warren::ztunnel {
 
@@ -18,14 +18,6 @@ constexpr const char* kDefaultToken = "./var/run/secrets/tokens/istio-token";
 // Names of the mesh are looked at so often that one goes no later than a quarter of the time after it may.
 std::chrono::milliseconds expiry_pace(const OnDemandOptions& options) {
     return std::clamp<std::chrono::milliseconds>(options.unused / 4, std::chrono::milliseconds(10), std::chrono::minutes(1));
-}
-
-policy::PolicyRefusal unreadable(const xds::Rejection& rejection, policy::TextPool& pool) {
-    policy::PolicyRefusal refusal;
-    refusal.key = pool.intern(rejection.name);
-    refusal.ns = pool.intern(std::string_view(rejection.name).substr(0, rejection.name.find('/')));
-    refusal.reason = rejection.reason;
-    return refusal;
 }
 
 }  // namespace
@@ -56,45 +48,29 @@ base::Result<xds::ClientOptions> xds_options(const Settings& settings) {
 
 // -- responses
 
-MeshUpdates::MeshUpdates(MeshFeed& feed, OnDemand* on_demand, std::string own_node)
+MeshUpdates::MeshUpdates(policy::MeshFeed& feed, OnDemand* on_demand, std::string own_node)
     : feed_(feed), on_demand_(on_demand), own_node_(std::move(own_node)), reader_(feed.pool()) {}
 
 std::vector<xds::Rejection> MeshUpdates::apply(const xds::Update& update) {
-    std::vector<xds::Rejection> rejected;
     const bool addresses = update.type_url == xds::kAddressType;
+    std::vector<policy::ResourceBytes> resources;
+    for (const xds::Resource& resource : update.resources) resources.push_back({resource.name, resource.body});
+    // What the client itself could not unpack stands first; what is added to it does not read.
+    std::vector<policy::RefusedResource> refused;
+    for (const xds::Rejection& one : update.refused) refused.push_back({one.name, one.reason});
     feed_.update([&](const policy::Snapshot&) {
         policy::Batch batch;
-        addresses ? read_addresses(update, batch, rejected) : read_policies(update, batch, rejected);
+        addresses ? policy::read_addresses(reader_, resources, batch, refused)
+                  : policy::read_policies(reader_, feed_.pool(), resources, batch, refused);
         auto& removed = addresses ? batch.removed_addresses : batch.removed_policies;
         removed.assign(update.removed.begin(), update.removed.end());
         return batch;
     });
-    if (addresses && on_demand_ != nullptr) release_waiters(update);
-    return rejected;
-}
-
-void MeshUpdates::read_addresses(const xds::Update& update, policy::Batch& batch, std::vector<xds::Rejection>& rejected) {
-    for (const xds::Resource& resource : update.resources) {
-        auto read = reader_.address(resource.body);
-        if (!read)
-            rejected.push_back({std::string(resource.name), read.error().message()});
-        else if (auto* workload = std::get_if<policy::WorkloadRef>(&*read))
-            batch.workloads.push_back(std::move(*workload));
-        else
-            batch.services.push_back(std::move(std::get<policy::ServiceRef>(*read)));
-    }
     ignored_names_ = reader_.ignored_names();
-}
-
-void MeshUpdates::read_policies(const xds::Update& update, policy::Batch& batch, std::vector<xds::Rejection>& rejected) {
-    for (const xds::Resource& resource : update.resources) {
-        auto read = reader_.policy(resource.name, resource.body);
-        if (const auto* refusal = std::get_if<policy::PolicyRefusal>(&read))
-            rejected.push_back({std::string(resource.name), refusal->reason});
-        std::visit([&](auto& one) { batch.policies.emplace_back(std::move(one)); }, read);
-    }
-    for (const xds::Rejection& refused : update.refused)
-        if (!refused.name.empty()) batch.policies.emplace_back(unreadable(refused, feed_.pool()));
+    if (addresses && on_demand_ != nullptr) release_waiters(update);
+    std::vector<xds::Rejection> rejected;
+    for (size_t i = update.refused.size(); i < refused.size(); ++i) rejected.push_back({refused[i].name, refused[i].reason});
+    return rejected;
 }
 
 // An answer carries the name that was asked for, says that there is none, or, to a "network/ip", is whoever has that address. One that

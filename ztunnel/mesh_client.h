@@ -12,8 +12,8 @@
 
 #include "agent/xds/client.h"
 #include "base/result.h"
+#include "policy/mesh_feed.h"
 #include "policy/mesh_proto.h"
-#include "ztunnel/mesh_feed.h"
 #include "ztunnel/on_demand.h"
 #include "ztunnel/settings.h"
 
@@ -42,19 +42,17 @@ void restrict_control_channels_to_tls13();
 class MeshUpdates {
   public:
     // on_demand: null in wildcard mode.
-    MeshUpdates(MeshFeed& feed, OnDemand* on_demand, std::string own_node);
+    MeshUpdates(policy::MeshFeed& feed, OnDemand* on_demand, std::string own_node);
     std::vector<xds::Rejection> apply(const xds::Update& update);
     // Gives back what is not used any more.
     void expire(std::chrono::steady_clock::time_point now);
     [[nodiscard]] uint64_t ignored_names() const { return ignored_names_; }
 
   private:
-    void read_addresses(const xds::Update& update, policy::Batch& batch, std::vector<xds::Rejection>& rejected);
-    void read_policies(const xds::Update& update, policy::Batch& batch, std::vector<xds::Rejection>& rejected);
     void release_waiters(const xds::Update& update);
     OnDemand::Names uncovered(const policy::Snapshot& now, const OnDemand::Names& asked) const;
 
-    MeshFeed& feed_;
+    policy::MeshFeed& feed_;
     OnDemand* const on_demand_;
     const std::string own_node_;
     policy::ResourceReader reader_;  // under the feed's lock

@@ -24,11 +24,11 @@ base::Result<std::string> read_file(const std::string& path) {
 
 }  // namespace
 
-base::Result<void> MeshFile::load_text(const std::string& text, const std::string& name, MeshFeed& feed) {
+base::Result<void> MeshFile::load_text(const std::string& text, const std::string& name, policy::MeshFeed& feed) {
     return feed.replace([&](policy::TextPool& pool) { return policy::mesh_from_yaml(text, name, pool); });
 }
 
-base::Result<std::unique_ptr<MeshFile>> MeshFile::start(std::string path, base::FileWatcher& watcher, MeshFeed& feed, bool alone) {
+base::Result<std::unique_ptr<MeshFile>> MeshFile::start(std::string path, base::FileWatcher& watcher, policy::MeshFeed& feed, bool alone) {
     std::unique_ptr<MeshFile> file(new MeshFile(std::move(path), feed, alone));
     // Watched before it is read: a change in between is not lost.
     file->watch_ = TRY(watcher.watch(file->path_, [f = file.get()] {

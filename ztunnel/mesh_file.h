@@ -6,8 +6,8 @@
 
 #include "base/file_watch.h"
 #include "base/result.h"
+#include "policy/mesh_feed.h"
 #include "policy/snapshot.h"
-#include "ztunnel/mesh_feed.h"
 
 #include <memory>
 #include <mutex>
@@ -19,8 +19,8 @@ class MeshFile {
   public:
     // An error: the first read failed; a proxy that starts on a broken file would refuse everybody for no reason that can be seen.
     // alone: the file is the only source of the mesh.
-    static base::Result<std::unique_ptr<MeshFile>> start(std::string path, base::FileWatcher& watcher, MeshFeed& feed, bool alone);
-    static base::Result<void> load_text(const std::string& text, const std::string& name, MeshFeed& feed);
+    static base::Result<std::unique_ptr<MeshFile>> start(std::string path, base::FileWatcher& watcher, policy::MeshFeed& feed, bool alone);
+    static base::Result<void> load_text(const std::string& text, const std::string& name, policy::MeshFeed& feed);
 
     // What the file says, for config_dump's staticConfig.
     [[nodiscard]] std::shared_ptr<const policy::Snapshot> mesh() const;
@@ -28,11 +28,11 @@ class MeshFile {
     [[nodiscard]] uint64_t failures() const;
 
   private:
-    MeshFile(std::string path, MeshFeed& feed, bool alone) : path_(std::move(path)), feed_(feed), alone_(alone) {}
+    MeshFile(std::string path, policy::MeshFeed& feed, bool alone) : path_(std::move(path)), feed_(feed), alone_(alone) {}
     base::Result<void> load();
 
     const std::string path_;
-    MeshFeed& feed_;
+    policy::MeshFeed& feed_;
     const bool alone_;
     std::mutex load_mutex_;
     mutable std::mutex mutex_;  // of the counts and the mesh

@@ -5,9 +5,9 @@
 // Threads: start()/stop() of pods belong to the ZDS thread; the rest may be called from any.
 #pragma once
 
+#include "policy/mesh_feed.h"
 #include "policy/snapshot.h"
 #include "ztunnel/cert_store.h"
-#include "ztunnel/mesh_feed.h"
 #include "ztunnel/pod_manager.h"
 #include "ztunnel/proxy_settings.h"
 #include "ztunnel/worker.h"
@@ -26,7 +26,7 @@ class Proxy final : public PodRunner {
     ~Proxy() override;
 
     // -- the mesh
-    [[nodiscard]] MeshFeed& feed() { return feed_; }
+    [[nodiscard]] policy::MeshFeed& feed() { return feed_; }
     [[nodiscard]] std::shared_ptr<const policy::Snapshot> snapshot() const { return feed_.snapshot(); }
 
     // -- pods
@@ -47,7 +47,7 @@ class Proxy final : public PodRunner {
 
     const ProxySettings& settings_;
     CertStore& certs_;
-    MeshFeed feed_;
+    policy::MeshFeed feed_;
     std::shared_ptr<const policy::Snapshot> published_;  // under the feed's lock
     // Identities of this node's workloads by uid, to know whose certificate nobody needs any more.
     std::map<std::string, policy::Identity, std::less<>> local_identities_;

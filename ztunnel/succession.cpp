@@ -56,10 +56,10 @@ base::Result<size_t> listeners_of(uint16_t port) {
     return count;
 }
 
-base::Result<std::set<std::string>> half_open_of(uint16_t port) {
+base::Result<std::set<std::string>> half_open() {
     std::set<std::string> out;
     TRY(each_row([&](const Row& row) {
-        if (row.state == kSynReceived && row.port == port) out.insert(row.peer);
+        if (row.state == kSynReceived) out.insert(row.peer);
         return true;
     }));
     return out;
@@ -87,13 +87,13 @@ base::Result<bool> Handover::steer() {
 }
 
 base::Result<void> Handover::note_half_open() {
-    half_open_ = TRY(half_open_of(port_));
+    half_open_ = TRY(half_open());
     return {};
 }
 
 base::Result<bool> Handover::settled() {
     if (half_open_.empty()) return true;
-    const auto now = TRY(half_open_of(port_));
+    const auto now = TRY(half_open());
     std::erase_if(half_open_, [&](const std::string& peer) { return !now.contains(peer); });
     return half_open_.empty();
 }

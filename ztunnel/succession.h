@@ -26,8 +26,9 @@ namespace warren::ztunnel {
 
 // Sockets of the calling thread's namespace that listen on the port, by /proc/thread-self/net/tcp and tcp6.
 [[nodiscard]] base::Result<size_t> listeners_of(uint16_t port);
-// Peers whose handshake with the port is under way.
-[[nodiscard]] base::Result<std::set<std::string>> half_open_of(uint16_t port);
+// Peers whose handshake with the namespace is under way, at whatever port: where an sk_lookup program leads plaintext to the tunnel, its
+// handshakes stand under the port that was asked for, and no row tells the listener.
+[[nodiscard]] base::Result<std::set<std::string>> half_open();
 
 class Handover {
   public:

@@ -129,7 +129,7 @@ class Agent:
 
     def tunnel_env(self):
         return {"INPOD_UDS": str(self.run_dir / "zds.sock"), "WARREN_FLOW_SOCKET": str(self.run_dir / "feed.sock"),
-                }
+                "XDS_ADDRESS": f"unix:{self.run_dir / 'xds.sock'}"}
 
     def tunnel_launcher(self):
         return ("/bin/sh", "-c", f'echo $$ > {self.tunnel_cgroup}/cgroup.procs && exec "$0" "$@"')

@@ -111,6 +111,8 @@ class Certificates(Peer):
 
 
 class WrongServer(MeshCase):
+    settings = {"by_agent": False}  # the tunnel of node 1 has a file of its own
+
     def prepare(self):
         """Node 1's records say that the pod has another account than it has."""
         w = self.world

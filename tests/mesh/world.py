@@ -86,7 +86,11 @@ class World:
 
     def tunnel_env(self, node):
         source = self.agents[node].tunnel_env() if self.by_agent else {"INPOD_UDS": str(self.folder / f"{node}.zds")}
-        mesh = {"XDS_ADDRESS": "unix:" + self.xds.socket} if self.xds else {"LOCAL_XDS_PATH": self.mesh.path}
+        mesh = {"LOCAL_XDS_PATH": self.mesh.path}
+        if self.xds:
+            mesh = {"XDS_ADDRESS": "unix:" + self.xds.socket}
+        elif self.by_agent:
+            mesh = {}  # the agent's, which has the file
         return {"NODE_NAME": node, **mesh, "WARREN_LOCAL_CA": str(self.ca.folder), **source, **self.env, **self.overrides.get(node, {})}
 
     @property
@@ -96,6 +100,10 @@ class World:
     @property
     def n2(self):
         return self.tunnels["n2"]
+
+    def mesh_reader(self, node):
+        """Who reads the mesh file there, and complains of it."""
+        return self.agents[node] if self.by_agent else self.tunnels[node]
 
     def change(self):
         """Writes the mesh as it stands now; back when every tunnel has it."""

@@ -81,7 +81,7 @@ struct World {
     }
 
     int snapshots = 0;
-    ztunnel::MeshFeed feed{{{}, [this](const auto&) { ++snapshots; }}};
+    policy::MeshFeed feed{{{}, [this](const auto&) { ++snapshots; }}};
     ztunnel::MeshUpdates updates;
 };
 

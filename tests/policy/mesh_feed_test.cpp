@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two sources, one mesh (data-plane contract 10.3).
-#include "ztunnel/mesh_feed.h"
+#include "policy/mesh_feed.h"
 
 #include "tests/catch.h"
 #include "tests/policy/mesh_builder.h"
 
 using namespace warren;
 using namespace warren::tests;
-using ztunnel::MeshFeed;
+using policy::MeshFeed;
 
 namespace {
 
