@@ -8,63 +8,54 @@
 char _license[] __weak SEC("license") = "Dual BSD/GPL";
 
 SEC("cgroup/sendmsg4")
-int wr_sendmsg4(struct bpf_sock_addr *ctx)
-{
-	struct ip asked;
+int wr_sendmsg4(struct bpf_sock_addr* ctx) {
+    struct ip asked;
 
-	ip_from_v4(&asked, WR_READ(ctx, user_ip4));
-	if (question_leaves(ctx, &asked, bpf_ntohs(ctx->user_port)))
-		to_resolver4(ctx);
-	return 1;
+    ip_from_v4(&asked, WR_READ(ctx, user_ip4));
+    if (question_leaves(ctx, &asked, bpf_ntohs(ctx->user_port))) to_resolver4(ctx);
+    return 1;
 }
 
 SEC("cgroup/sendmsg6")
-int wr_sendmsg6(struct bpf_sock_addr *ctx)
-{
-	struct ip asked;
+int wr_sendmsg6(struct bpf_sock_addr* ctx) {
+    struct ip asked;
 
-	asked.w[0] = WR_READ(ctx, user_ip6[0]);
-	asked.w[1] = WR_READ(ctx, user_ip6[1]);
-	asked.w[2] = WR_READ(ctx, user_ip6[2]);
-	asked.w[3] = WR_READ(ctx, user_ip6[3]);
-	if (question_leaves(ctx, &asked, bpf_ntohs(ctx->user_port)))
-		to_resolver6(ctx, &asked);
-	return 1;
+    asked.w[0] = WR_READ(ctx, user_ip6[0]);
+    asked.w[1] = WR_READ(ctx, user_ip6[1]);
+    asked.w[2] = WR_READ(ctx, user_ip6[2]);
+    asked.w[3] = WR_READ(ctx, user_ip6[3]);
+    if (question_leaves(ctx, &asked, bpf_ntohs(ctx->user_port))) to_resolver6(ctx, &asked);
+    return 1;
 }
 
 SEC("cgroup/recvmsg4")
-int wr_recvmsg4(struct bpf_sock_addr *ctx)
-{
-	const struct wr_socket *s = resolver_asked(ctx, bpf_ntohs(ctx->user_port));
-	struct ip asked;
+int wr_recvmsg4(struct bpf_sock_addr* ctx) {
+    const struct wr_socket* s = resolver_asked(ctx, bpf_ntohs(ctx->user_port));
+    struct ip asked;
 
-	if (!s || ctx->user_ip4 != bpf_htonl(0x7f000001))
-		return 1;
-	ip_load(&asked, &s->asked);
-	ctx->user_ip4 = asked.w[3];
-	ctx->user_port = bpf_htons(s->asked_port);
-	return 1;
+    if (!s || ctx->user_ip4 != bpf_htonl(0x7f000001)) return 1;
+    ip_load(&asked, &s->asked);
+    ctx->user_ip4 = asked.w[3];
+    ctx->user_port = bpf_htons(s->asked_port);
+    return 1;
 }
 
 SEC("cgroup/recvmsg6")
-int wr_recvmsg6(struct bpf_sock_addr *ctx)
-{
-	const struct wr_socket *s = resolver_asked(ctx, bpf_ntohs(ctx->user_port));
-	struct ip from, asked;
+int wr_recvmsg6(struct bpf_sock_addr* ctx) {
+    const struct wr_socket* s = resolver_asked(ctx, bpf_ntohs(ctx->user_port));
+    struct ip from, asked;
 
-	if (!s)
-		return 1;
-	from.w[0] = WR_READ(ctx, user_ip6[0]);
-	from.w[1] = WR_READ(ctx, user_ip6[1]);
-	from.w[2] = WR_READ(ctx, user_ip6[2]);
-	from.w[3] = WR_READ(ctx, user_ip6[3]);
-	if (!ip_is_loopback(&from))
-		return 1;
-	ip_load(&asked, &s->asked);
-	ctx->user_ip6[0] = asked.w[0];
-	ctx->user_ip6[1] = asked.w[1];
-	ctx->user_ip6[2] = asked.w[2];
-	ctx->user_ip6[3] = asked.w[3];
-	ctx->user_port = bpf_htons(s->asked_port);
-	return 1;
+    if (!s) return 1;
+    from.w[0] = WR_READ(ctx, user_ip6[0]);
+    from.w[1] = WR_READ(ctx, user_ip6[1]);
+    from.w[2] = WR_READ(ctx, user_ip6[2]);
+    from.w[3] = WR_READ(ctx, user_ip6[3]);
+    if (!ip_is_loopback(&from)) return 1;
+    ip_load(&asked, &s->asked);
+    ctx->user_ip6[0] = asked.w[0];
+    ctx->user_ip6[1] = asked.w[1];
+    ctx->user_ip6[2] = asked.w[2];
+    ctx->user_ip6[3] = asked.w[3];
+    ctx->user_port = bpf_htons(s->asked_port);
+    return 1;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* Walks over the TCP sockets of the namespace that the reader of the iterator opened it in. wr_iter_sample writes a record of each connection
- * the kernel knows about, so that idle and long ones are reported and lost records reconciled. wr_iter_judge asks the verdicts again for each
- * direct connection and ends those that may not go on; wr_iter_list only names them, for kernels before 6.5, where user space ends them.
- * Failure direction: a connection is ended unless a row says that it is allowed.
+/* Walks over the TCP sockets of the namespace that the reader of the iterator opened it in. wr_iter_sample writes a record of each
+ * connection the kernel knows about, so that idle and long ones are reported and lost records reconciled. wr_iter_judge asks the verdicts
+ * again for each direct connection and ends those that may not go on; wr_iter_list only names them, for kernels before 6.5, where user
+ * space ends them. Failure direction: a connection is ended unless a row says that it is allowed.
  */
 #include "bpf/flow.h"
 #include "bpf/lookup.h"
@@ -11,103 +11,88 @@ char _license[] __weak SEC("license") = "Dual BSD/GPL";
 
 #define ECONNABORTED 103
 
-WR_INLINE void local_end(const struct sock_common *sk, struct ip *local)
-{
-	if (sk->skc_family == AF_INET6) {
-		local->w[0] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[0];
-		local->w[1] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[1];
-		local->w[2] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[2];
-		local->w[3] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[3];
-	} else {
-		ip_from_v4(local, sk->skc_rcv_saddr);
-	}
+WR_INLINE void local_end(const struct sock_common* sk, struct ip* local) {
+    if (sk->skc_family == AF_INET6) {
+        local->w[0] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[0];
+        local->w[1] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[1];
+        local->w[2] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[2];
+        local->w[3] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[3];
+    } else {
+        ip_from_v4(local, sk->skc_rcv_saddr);
+    }
 }
 
-WR_INLINE void fill(struct wr_flow_event *e, struct sock_common *sk, const struct wr_socket *s, wr_u8 kind)
-{
-	struct ip local;
+WR_INLINE void fill(struct wr_flow_event* e, struct sock_common* sk, const struct wr_socket* s, wr_u8 kind) {
+    struct ip local;
 
-	local_end(sk, &local);
-	flow_fill(e, s, kind);
-	ip_store(&e->source, &local);
-	e->source_port = sk->skc_num;
-	e->cookie = bpf_get_socket_cookie(sk);
-	e->last_state = sk->skc_state;
+    local_end(sk, &local);
+    flow_fill(e, s, kind);
+    ip_store(&e->source, &local);
+    e->source_port = sk->skc_num;
+    e->cookie = bpf_get_socket_cookie(sk);
+    e->last_state = sk->skc_state;
 }
 
 SEC("iter/tcp")
-int wr_iter_sample(struct bpf_iter__tcp *ctx)
-{
-	struct sock_common *sk = ctx->sk_common;
-	struct wr_flow_event event;
-	struct wr_socket *s;
-	struct tcp_sock *tp;
+int wr_iter_sample(struct bpf_iter__tcp* ctx) {
+    struct sock_common* sk = ctx->sk_common;
+    struct wr_flow_event event;
+    struct wr_socket* s;
+    struct tcp_sock* tp;
 
-	if (!sk)
-		return 0;
-	s = bpf_sk_storage_get(&wr_socket, sk, NULL, 0);
-	if (!s || s->role != WR_ROLE_CLIENT || s->path == WR_PATH_DNS || !s->state)
-		return 0;
-	tp = bpf_skc_to_tcp_sock(sk);
-	if (!tp)
-		return 0;
-	fill(&event, sk, s, WR_EVENT_SAMPLE);
-	flow_bytes(&event, tp, sk->skc_state);
-	bpf_seq_write(ctx->meta->seq, &event, sizeof(event));
-	return 0;
+    if (!sk) return 0;
+    s = bpf_sk_storage_get(&wr_socket, sk, NULL, 0);
+    if (!s || s->role != WR_ROLE_CLIENT || s->path == WR_PATH_DNS || !s->state) return 0;
+    tp = bpf_skc_to_tcp_sock(sk);
+    if (!tp) return 0;
+    fill(&event, sk, s, WR_EVENT_SAMPLE);
+    flow_bytes(&event, tp, sk->skc_state);
+    bpf_seq_write(ctx->meta->seq, &event, sizeof(event));
+    return 0;
 }
 
 /* Both pods must still be who they were when this began: their ids are never reused, their addresses and namespaces are. */
-WR_INLINE int may_go_on(const struct wr_socket *s)
-{
-	const struct wr_pod *source = pod_of(s->netns), *destination = pod_of(s->destination_netns);
-	const struct wr_verdict_row *row;
+WR_INLINE int may_go_on(const struct wr_socket* s) {
+    const struct wr_pod *source = pod_of(s->netns), *destination = pod_of(s->destination_netns);
+    const struct wr_verdict_row* row;
 
-	if (!source || source->id != s->source || !destination || destination->id != s->destination)
-		return 0;
-	row = verdict_of(s->source, s->destination, s->chosen_port);
-	return row && row->verdict == WR_VERDICT_ALLOW;
+    if (!source || source->id != s->source || !destination || destination->id != s->destination) return 0;
+    row = verdict_of(s->source, s->destination, s->chosen_port);
+    return row && row->verdict == WR_VERDICT_ALLOW;
 }
 
-WR_INLINE int is_condemned(const struct wr_socket *s)
-{
-	return s && s->role == WR_ROLE_CLIENT && s->path == WR_PATH_DIRECT && s->state && !may_go_on(s);
+WR_INLINE int is_condemned(const struct wr_socket* s) {
+    return s && s->role == WR_ROLE_CLIENT && s->path == WR_PATH_DIRECT && s->state && !may_go_on(s);
 }
 
 SEC("iter/tcp")
-int wr_iter_judge(struct bpf_iter__tcp *ctx)
-{
-	struct sock_common *sk = ctx->sk_common;
-	struct wr_flow_event event;
-	struct wr_socket *s;
+int wr_iter_judge(struct bpf_iter__tcp* ctx) {
+    struct sock_common* sk = ctx->sk_common;
+    struct wr_flow_event event;
+    struct wr_socket* s;
 
-	if (!sk)
-		return 0;
-	s = bpf_sk_storage_get(&wr_socket, sk, NULL, 0);
-	if (!is_condemned(s))
-		return 0;
-	fill(&event, sk, s, WR_EVENT_JUDGED);
-	if (!bpf_sock_destroy(sk)) {
-		event.error = ECONNABORTED;
-		count(WR_STAT_DESTROYED);
-	}
-	bpf_seq_write(ctx->meta->seq, &event, sizeof(event));
-	return 0;
+    if (!sk) return 0;
+    s = bpf_sk_storage_get(&wr_socket, sk, NULL, 0);
+    if (!is_condemned(s)) return 0;
+    fill(&event, sk, s, WR_EVENT_JUDGED);
+    if (LINUX_KERNEL_VERSION >= WR_KERNEL(6, 5) && !bpf_sock_destroy(sk)) {
+        event.error = ECONNABORTED;
+        count(WR_STAT_DESTROYED);
+    }
+    bpf_seq_write(ctx->meta->seq, &event, sizeof(event));
+    return 0;
 }
 
 SEC("iter/tcp")
-int wr_iter_list(struct bpf_iter__tcp *ctx)
-{
-	struct sock_common *sk = ctx->sk_common;
-	struct wr_flow_event event;
-	struct wr_socket *s;
+int wr_iter_list(struct bpf_iter__tcp* ctx) {
+    struct sock_common* sk = ctx->sk_common;
+    struct wr_flow_event event;
+    struct wr_socket* s;
 
-	if (!sk)
-		return 0;
-	s = bpf_sk_storage_get(&wr_socket, sk, NULL, 0);
-	if (!is_condemned(s))
-		return 0;
-	fill(&event, sk, s, WR_EVENT_JUDGED);
-	bpf_seq_write(ctx->meta->seq, &event, sizeof(event));
-	return 0;
+    if (!sk) return 0;
+    s = bpf_sk_storage_get(&wr_socket, sk, NULL, 0);
+    if (!is_condemned(s)) return 0;
+    fill(&event, sk, s, WR_EVENT_JUDGED);
+    bpf_seq_write(ctx->meta->seq, &event, sizeof(event));
+    return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* What the programs need of the kernel: its user-space interface, libbpf's helpers, and partial flavors of the few internal structs that are
- * read. Offsets are fitted at load (CO-RE), so one object serves every kernel from the floor, 5.15, on. Version differences are decided by
- * constants that the loader fills in (LINUX_KERNEL_VERSION), which lets the verifier drop the branch that a kernel does not have.
+/* What the programs need of the kernel: its user-space interface, libbpf's helpers, and partial flavors of the few internal structs that
+ * are read. Offsets are fitted at load (CO-RE), so one object serves every kernel from the floor, 5.15, on. Version differences are decided
+ * by constants that the loader fills in (LINUX_KERNEL_VERSION), which lets the verifier drop the branch that a kernel does not have.
  */
 #ifndef WARREN_BPF_KERNEL_H
 #define WARREN_BPF_KERNEL_H
@@ -42,15 +42,15 @@ extern int LINUX_KERNEL_VERSION __kconfig;
 
 #define WR_INLINE static __always_inline
 
-/* A 32-bit context field, read here. The verifier refuses arithmetic on a context pointer, which clang makes of the reads in two branches by
- * merging them into one; it cannot merge these.
+/* A 32-bit context field, read here. The verifier refuses arithmetic on a context pointer, which clang makes of the reads in two branches
+ * by merging them into one; it cannot merge these.
  */
-#define WR_READ(base, field)                                                                                                         \
-	({                                                                                                                           \
-		__u32 read_;                                                                                                         \
-		asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(read_) : "r"(base), "i"(__builtin_offsetof(__typeof__(*(base)), field))); \
-		read_;                                                                                                               \
-	})
+#define WR_READ(base, field)                                                                                                   \
+    ({                                                                                                                         \
+        __u32 read_;                                                                                                           \
+        asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(read_) : "r"(base), "i"(__builtin_offsetof(__typeof__(*(base)), field))); \
+        read_;                                                                                                                 \
+    })
 
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
@@ -63,65 +63,65 @@ extern int LINUX_KERNEL_VERSION __kconfig;
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct in6_addr {
-	union {
-		__be32 u6_addr32[4];
-	} in6_u;
+    union {
+        __be32 u6_addr32[4];
+    } in6_u;
 };
 
 struct sock_common {
-	unsigned short skc_family;
-	volatile unsigned char skc_state;
-	__be16 skc_dport;
-	__u16 skc_num;
-	__be32 skc_daddr;
-	__be32 skc_rcv_saddr;
-	struct in6_addr skc_v6_daddr;
-	struct in6_addr skc_v6_rcv_saddr;
-	unsigned long skc_flags;
+    unsigned short skc_family;
+    volatile unsigned char skc_state;
+    __be16 skc_dport;
+    __u16 skc_num;
+    __be32 skc_daddr;
+    __be32 skc_rcv_saddr;
+    struct in6_addr skc_v6_daddr;
+    struct in6_addr skc_v6_rcv_saddr;
+    unsigned long skc_flags;
 };
 
 struct sock {
-	struct sock_common __sk_common;
-	int sk_err;
+    struct sock_common __sk_common;
+    int sk_err;
 };
 
 struct inet_sock {
-	struct sock sk;
+    struct sock sk;
 };
 
 struct inet_connection_sock {
-	struct inet_sock icsk_inet;
-	__u8 icsk_ca_setsockopt : 1;
+    struct inet_sock icsk_inet;
+    __u8 icsk_ca_setsockopt : 1;
 };
 
 struct tcp_sock {
-	struct inet_connection_sock inet_conn;
-	__u64 bytes_acked;
-	__u64 bytes_received;
-	__u32 snd_una;
-	__u32 write_seq;
-	__u32 srtt_us;
-	__u32 total_retrans;
+    struct inet_connection_sock inet_conn;
+    __u64 bytes_acked;
+    __u64 bytes_received;
+    __u32 snd_una;
+    __u32 write_seq;
+    __u32 srtt_us;
+    __u32 total_retrans;
 };
 
 enum sock_flags {
-	SOCK_DONE = 1,
+    SOCK_DONE = 1,
 };
 
 struct seq_file;
 
 struct bpf_iter_meta {
-	struct seq_file *seq;
+    struct seq_file* seq;
 };
 
 struct bpf_iter__tcp {
-	struct bpf_iter_meta *meta;
-	struct sock_common *sk_common;
+    struct bpf_iter_meta* meta;
+    struct sock_common* sk_common;
 };
 
 #pragma clang attribute pop
 
-/* kfunc of iterators, 6.5. */
-extern int bpf_sock_destroy(struct sock_common *sock) __ksym __weak;
+/* Kernel function of iterators, 6.5; a call is valid only under a comparison with that version. */
+extern int bpf_sock_destroy(struct sock_common* sock) __ksym __weak;
 
 #endif

@@ -7,13 +7,11 @@
 
 #include "bpf/maps.h"
 
-WR_INLINE void count(enum wr_stat stat)
-{
-	wr_u32 key = stat;
-	wr_u64 *slot = bpf_map_lookup_elem(&wr_stats, &key);
+WR_INLINE void count(enum wr_stat stat) {
+    wr_u32 key = stat;
+    wr_u64* slot = bpf_map_lookup_elem(&wr_stats, &key);
 
-	if (slot)
-		__sync_fetch_and_add(slot, 1);
+    if (slot) __sync_fetch_and_add(slot, 1);
 }
 
 #endif

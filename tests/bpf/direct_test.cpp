@@ -147,6 +147,18 @@ TEST_CASE("bpf: with the path switched off, for the node or for a pod, everythin
     CHECK(p.lab.stat(WR_STAT_CONNECT_DIRECT) == 0);
 }
 
+TEST_CASE("bpf: a neighbour's tunnel ports are never reached directly") {
+    Pair p;
+    for (const Way& way : kWays)
+        for (const uint16_t port : {kOutbound, kPlaintext, kHbone, kDns}) {
+            CHECK(p.dial_b(way, port).error == 0);
+            const auto t = accept_from(p.tunnel_a.outbound.get());
+            REQUIRE(t.has_value());
+            CHECK(original_destination(t->fd.get()) == at(p.b, way, port));
+        }
+    CHECK(p.lab.stat(WR_STAT_CONNECT_DIRECT) == 0);
+}
+
 TEST_CASE("bpf: who was not announced reaches the tunnel, and an announcement serves one connection") {
     Pair p;
     Pod& outsider = p.lab.pod(0);
@@ -335,9 +347,8 @@ TEST_CASE("bpf: local connections leave a pacing default unless the application 
         const auto t = accept_from(p.tunnel_a.outbound.get());
         REQUIRE(t.has_value());
         CHECK(congestion_of(t->fd.get()) == "cubic");
-        c = dial(p.lab, p.lab.app, p.a.netns, at(p.b, way, 80), {way.family, 0, [](int fd) {
-                                                                     ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
-                                                                 }});
+        c = dial(p.lab, p.lab.app, p.a.netns, at(p.b, way, 80),
+                 {way.family, 0, [](int fd) { ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4); }});
         CHECK(congestion_of(c.fd.get()) == "reno");
         REQUIRE(accept_from(p.app.get()).has_value());
     }

@@ -164,11 +164,11 @@ TEST_CASE("bpf: questions over a stream reach the tunnel's resolver, bound ones 
             CHECK(peer_name(c.fd.get()) == resolver(way));
             CHECK(accept_from((way.v6 ? v6 : v4).get()).has_value());
         }
-    const Dialled device = dial(lab, lab.app, a.netns, resolver(kWays[0]), {AF_INET, 0, [](int fd) {
-                                                                               const char name[] = "eth0";
-                                                                               (void)!::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name,
-                                                                                                   sizeof name);
-                                                                           }});
+    const Dialled device =
+        dial(lab, lab.app, a.netns, resolver(kWays[0]), {AF_INET, 0, [](int fd) {
+                                                             const char name[] = "eth0";
+                                                             (void)!::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, sizeof name);
+                                                         }});
     CHECK(device.error == 0);
     CHECK(accept_from(tunnel.outbound.get()).has_value());
     lab.enrol(a, WR_POD_OUTBOUND | WR_POD_INBOUND);

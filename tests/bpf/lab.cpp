@@ -83,13 +83,9 @@ wr_addr wire(const base::IpAddr& address) {
     return out;
 }
 
-base::IpAddr address_of(const wr_addr& wire) {
-    return *base::IpAddr::from_bytes(std::span<const uint8_t>(wire.b, 16));
-}
+base::IpAddr address_of(const wr_addr& wire) { return *base::IpAddr::from_bytes(std::span<const uint8_t>(wire.b, 16)); }
 
-Actor::~Actor() {
-    stop();
-}
+Actor::~Actor() { stop(); }
 
 void Actor::stop() {
     if (!thread_.joinable()) return;
@@ -192,8 +188,7 @@ Lab::Lab(const LabOptions& options) : config{}, node(new_netns()) {
     REQUIRE(ring_ != nullptr);
     attach_all();
 
-    ip_batch(node,
-             "link set lo up\naddr add 10.77.255.1/32 dev lo\naddr add fd77::ffff/128 dev lo nodad\n");
+    ip_batch(node, "link set lo up\naddr add 10.77.255.1/32 dev lo\naddr add fd77::ffff/128 dev lo nodad\n");
     std::thread([&] {
         in_namespace(node, [] {
             write_file("/proc/sys/net/ipv4/ip_forward", "1");
@@ -213,7 +208,7 @@ Lab::Lab(const LabOptions& options) : config{}, node(new_netns()) {
               .ring_wakeup_bytes = 65536,
               .pad = 0};
     configure();
-    struct stat at {};
+    struct stat at{};
     REQUIRE(::fstat(tunnel_cgroup_fd_.get(), &at) == 0);
     tunnel_cgroup = at.st_ino;
     const uint32_t one = 1;
@@ -257,22 +252,16 @@ void Lab::detach(const char* name) {
     links_.erase(name);
 }
 
-int Lab::map(const char* name) const {
-    return bpf_object__find_map_fd_by_name(object_, name);
-}
+int Lab::map(const char* name) const { return bpf_object__find_map_fd_by_name(object_, name); }
 
-bpf_program* Lab::program(const char* name) const {
-    return bpf_object__find_program_by_name(object_, name);
-}
+bpf_program* Lab::program(const char* name) const { return bpf_object__find_program_by_name(object_, name); }
 
 void Lab::put_raw(const char* name, const void* key, const void* value) {
     INFO(name);
     REQUIRE(bpf_map_update_elem(map(name), key, value, BPF_ANY) == 0);
 }
 
-void Lab::configure() {
-    put("wr_config", uint32_t{0}, config);
-}
+void Lab::configure() { put("wr_config", uint32_t{0}, config); }
 
 Pod& Lab::pod(uint32_t flags) {
     const auto n = static_cast<uint32_t>(pods_.size() + 1);
@@ -285,8 +274,8 @@ Pod& Lab::pod(uint32_t flags) {
     const std::string peer = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(pod.netns.fd());
     std::ostringstream lines;
     lines << "link add " << veth << " type veth peer name eth0 netns " << peer << "\naddr add 169.254.1.1/32 dev " << veth
-          << "\naddr add fe80::1/64 dev " << veth << " nodad\nlink set " << veth << " up\nroute add " << v4.to_string() << "/32 dev " << veth
-          << "\nroute add " << v6.to_string() << "/128 dev " << veth << "\n";
+          << "\naddr add fe80::1/64 dev " << veth << " nodad\nlink set " << veth << " up\nroute add " << v4.to_string() << "/32 dev "
+          << veth << "\nroute add " << v6.to_string() << "/128 dev " << veth << "\n";
     ip_batch(node, lines.str());
     ip_batch(pod.netns, "link set lo up\naddr add " + v4.to_string() + "/32 dev eth0\naddr add " + v6.to_string() +
                             "/128 dev eth0 nodad\nlink set eth0 up\nroute add 169.254.1.1/32 dev eth0\nroute add default via 169.254.1.1\n"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A node to test the kernel programs on: the object loaded, a cgroup of its own with an application's, the tunnel's and the kubelet's below,
-// a network namespace that plays the node, pods' namespaces routed through it, maps filled by hand. Everything is named by process and goes
-// with the Lab. One Lab at a time in a process. Failures of the machinery abort the test by REQUIRE.
+// A node to test the kernel programs on: the object loaded, a cgroup of its own with an application's, the tunnel's and the kubelet's
+// below, a network namespace that plays the node, pods' namespaces routed through it, maps filled by hand. Everything is named by process
+// and goes with the Lab. One Lab at a time in a process. Failures of the machinery abort the test by REQUIRE.
 #pragma once
 
 #include "base/fd.h"

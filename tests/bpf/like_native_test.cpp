@@ -95,7 +95,8 @@ TEST_CASE("bpf: FIONREAD, splice, SIOCOUTQ, urgent data, tcp_info and blocking r
     Pod &a = lab.pod(), &b = lab.pod(), &x = lab.pod(0), &y = lab.pod(0);
     const Tunnel tunnel_a(lab, a), tunnel_b(lab, b);
     lab.verdict(a, b, 0, WR_VERDICT_ALLOW);
-    const Fd app_b = listen_at(lab, lab.app, b.netns, wildcard(80), AF_INET6), app_y = listen_at(lab, lab.app, y.netns, wildcard(80), AF_INET6);
+    const Fd app_b = listen_at(lab, lab.app, b.netns, wildcard(80), AF_INET6),
+             app_y = listen_at(lab, lab.app, y.netns, wildcard(80), AF_INET6);
     for (const Way& way : kWays) {
         INFO(way.name);
         const auto run = [&](const Pod& from, const SockAddr& to, int listener) {

@@ -29,9 +29,7 @@ uint32_t connects() {
 }
 
 // The destination says which pod and which connection it is.
-SockAddr destination(uint32_t pod, uint32_t i) {
-    return {IpAddr::v4(0xc8000000 | pod << 16 | i), static_cast<uint16_t>(2000 + i % 40000)};
-}
+SockAddr destination(uint32_t pod, uint32_t i) { return {IpAddr::v4(0xc8000000 | pod << 16 | i), static_cast<uint16_t>(2000 + i % 40000)}; }
 
 struct Tally {
     uint32_t begun = 0, right = 0, wrong = 0;

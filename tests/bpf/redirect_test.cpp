@@ -171,22 +171,32 @@ TEST_CASE("bpf: sockets bound to an address, a port or a device are captured") {
         const SockAddr to = stranger(way);
         const auto bound = [&](const SockAddr& source) {
             const Dialled c = dial(lab, lab.app, a.netns, to, {way.family, 0, [&](int fd) {
-                                                                  sockaddr_storage s{};
-                                                                  const socklen_t n = source.to_sockaddr(s, way.family);
-                                                                  (void)!::bind(fd, reinterpret_cast<const sockaddr*>(&s), n);
-                                                              }});
+                                                                   sockaddr_storage s{};
+                                                                   const socklen_t n = source.to_sockaddr(s, way.family);
+                                                                   (void)!::bind(fd, reinterpret_cast<const sockaddr*>(&s), n);
+                                                               }});
             CHECK(c.error == 0);
             CHECK(local_name(c.fd.get()).ip == at(a, way, 0).ip);
             if (source.port != 0) CHECK(local_name(c.fd.get()).port == source.port);
             arrives(tunnel, to);
         };
         bound(at(a, way, 0));
+        ip_batch(a.netns, std::string("addr replace ") + (way.v6 ? "fd78::5/128 dev eth0 nodad\n" : "10.78.0.5/32 dev eth0\n"));
+        const Dialled second =
+            dial(lab, lab.app, a.netns, to, {way.family, 0, [&](int fd) {
+                                                 sockaddr_storage s{};
+                                                 const socklen_t n =
+                                                     SockAddr::parse(way.v6 ? "[fd78::5]:0" : "10.78.0.5:0")->to_sockaddr(s, way.family);
+                                                 (void)!::bind(fd, reinterpret_cast<const sockaddr*>(&s), n);
+                                             }});
+        CHECK(second.error == 0);
+        arrives(tunnel, to);
         bound({way.v6 ? IpAddr{} : IpAddr::v4(0), 40001});
         bound(at(a, way, 40002));
         const Dialled c = dial(lab, lab.app, a.netns, to, {way.family, 0, [](int fd) {
-                                                              const char name[] = "eth0";
-                                                              (void)!::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, sizeof name);
-                                                          }});
+                                                               const char name[] = "eth0";
+                                                               (void)!::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, sizeof name);
+                                                           }});
         CHECK(c.error == 0);
         arrives(tunnel, to);
     }

@@ -31,9 +31,7 @@ bool ready(int fd, short what, int wait_ms) {
 
 }  // namespace
 
-int family_of(const base::SockAddr& address) {
-    return address.ip.is_v4() ? AF_INET : AF_INET6;
-}
+int family_of(const base::SockAddr& address) { return address.ip.is_v4() ? AF_INET : AF_INET6; }
 
 base::Fd make_socket(Lab& lab, Actor& actor, const base::Netns& netns, int family, int type, int protocol) {
     return lab.in(actor, netns, [&] { return base::Fd(::socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol)); });
@@ -89,13 +87,9 @@ std::optional<Arrived> accept_from(int listener, int wait_ms) {
     return out;
 }
 
-base::SockAddr local_name(int fd) {
-    return named(fd, ::getsockname);
-}
+base::SockAddr local_name(int fd) { return named(fd, ::getsockname); }
 
-base::SockAddr peer_name(int fd) {
-    return named(fd, ::getpeername);
-}
+base::SockAddr peer_name(int fd) { return named(fd, ::getpeername); }
 
 std::optional<base::SockAddr> original_destination(int fd) {
     sockaddr_storage s{};
