@@ -238,10 +238,12 @@ TEST_CASE("bpf: records that find no room are counted, and written + lost = what
 }
 
 TEST_CASE("bpf: every program stays within its verifier budget") {
-    // Instructions the verifier walks, per program, on this kernel; a tenth more than the golden file fails. UPDATE_GOLDEN=1 rewrites it.
+    // Instructions the verifier walks, per program. On the kernel of the golden file's first line a tenth more fails; verifiers differ, so
+    // on another kernel three times as many do. UPDATE_GOLDEN=1 rewrites the file.
     Lab lab;
     const std::string path = WARREN_SOURCE_DIR "/tests/golden/verifier_budget.txt";
     const char* update = std::getenv("UPDATE_GOLDEN");
+    const std::string release = kernel_series();
     std::map<std::string, uint32_t> found, golden;
     bpf_program* program = nullptr;
     while ((program = lab.next_program(program)) != nullptr) {
@@ -253,14 +255,17 @@ TEST_CASE("bpf: every program stays within its verifier budget") {
     CHECK(found.size() == 18);
     if (update != nullptr && *update == '1') {
         std::ofstream out(path);
+        out << "kernel " << release << "\n";
         for (const auto& [name, instructions] : found) out << name << " " << instructions << "\n";
     }
     std::ifstream in(path);
-    std::string name;
+    std::string name, golden_release;
+    REQUIRE(in >> name >> golden_release);
     for (uint32_t instructions; in >> name >> instructions;) golden[name] = instructions;
     for (const auto& [program_name, instructions] : found) {
         INFO(program_name << " walks " << instructions << ", golden " << golden[program_name]);
-        CHECK(instructions <= golden[program_name] + golden[program_name] / 10 + 16);
+        const uint32_t more = golden_release == release ? golden[program_name] / 10 : 2 * golden[program_name];
+        CHECK(instructions <= golden[program_name] + more + 16);
         CHECK(instructions < 100000);
     }
 }

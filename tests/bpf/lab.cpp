@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 namespace warren::tests::bpf {
@@ -119,6 +120,20 @@ void Actor::run(const std::function<void()>& task) {
     task_ = &task;
     change_.notify_all();
     change_.wait(lock, [&] { return task_ == nullptr; });
+}
+
+std::string kernel_series() {
+    utsname name{};
+    ::uname(&name);
+    unsigned major = 0, minor = 0;
+    REQUIRE(std::sscanf(name.release, "%u.%u", &major, &minor) == 2);
+    return std::to_string(major) + "." + std::to_string(minor);
+}
+
+bool kernel_is_from(unsigned major, unsigned minor) {
+    unsigned has_major = 0, has_minor = 0;
+    REQUIRE(std::sscanf(kernel_series().c_str(), "%u.%u", &has_major, &has_minor) == 2);
+    return has_major > major || (has_major == major && has_minor >= minor);
 }
 
 base::Netns new_netns() {

@@ -128,6 +128,9 @@ class Lab {
     std::vector<std::unique_ptr<Pod>> pods_;
 };
 
+// "6.12" of 6.12.117-amd64, and whether the running kernel is that or later.
+std::string kernel_series();
+bool kernel_is_from(unsigned major, unsigned minor);
 base::Netns new_netns();
 void ip_batch(const base::Netns& netns, const std::string& lines);
 
