@@ -128,7 +128,7 @@ TEST_CASE("bpf: questions of bound sockets reach the tunnel's resolver; those of
     }
 }
 
-TEST_CASE("bpf: the tunnel's own questions, and those to loopback, are left alone") {
+TEST_CASE("bpf: the tunnel's own questions, and those to loopback, and those of a pod that opted out are left alone") {
     Lab lab;
     Pod& a = lab.pod();
     const Resolvers tunnel(lab, a);
@@ -142,6 +142,12 @@ TEST_CASE("bpf: the tunnel's own questions, and those to loopback, are left alon
     CHECK(ask(lab, lab.app, a, c.get(), AF_INET, *SockAddr::parse("127.0.0.53:53")) == 0);
     CHECK(take(own.get(), true).has_value());
     CHECK(take(c.get(), false) == *SockAddr::parse("127.0.0.53:53"));
+    // A pod that opted out.
+    lab.enrol(a, kEnrolled & ~static_cast<uint32_t>(WR_POD_DNS));
+    const Fd out = make_socket(lab, lab.app, a.netns, AF_INET, SOCK_DGRAM);
+    CHECK(ask(lab, lab.app, a, out.get(), AF_INET, {lab.outside.ip, 53}) == 0);
+    CHECK(take(real.get(), true).has_value());
+    CHECK(take(out.get(), false) == SockAddr{lab.outside.ip, 53});
     CHECK(lab.stat(WR_STAT_DNS) == 0);
 }
 
