@@ -172,6 +172,15 @@ policy::Route route_for(PodProxy& pod, const Captured& captured) {
     request.destination = captured.destination;
     request.network = pod.network();
     request.exclude = captured.tried;
+    // What the kernel drew for this connection stands, while it is still an endpoint of that service: drawn once, whatever the path.
+    policy::Text drawn;
+    if (captured.drawn) {
+        const policy::Workload* endpoint = pod.worker().snapshot->workload(policy::NetworkAddress{pod.network(), captured.drawn->ip});
+        if (endpoint != nullptr) {
+            drawn = endpoint->uid;
+            request.pinned_endpoint = &drawn;
+        }
+    }
     return policy::route(*pod.worker().snapshot, request, pod.worker().random);
 }
 
@@ -186,6 +195,7 @@ void Outbound::accept(PodProxy& pod, Accepted accepted) {
     Captured captured;
     captured.client = accepted.peer;
     captured.destination = original_destination(accepted.fd.get());
+    captured.drawn = drawn_endpoint(accepted.fd.get());
     captured.fd = std::move(accepted.fd);
     pod.worker().traffic.socket_opened(Direction::Outbound);
     if (captured.destination.ip.is_loopback() && policy::is_tunnel_port(captured.destination.port))

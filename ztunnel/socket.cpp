@@ -148,6 +148,21 @@ base::SockAddr original_destination(int fd) {
     return local_address(fd);
 }
 
+std::optional<base::SockAddr> drawn_endpoint(int fd) {
+    constexpr int kDrawnEndpoint = 0x5744;  // bpf/abi.h, which the tunnel does not include: it also runs behind packet rules
+    struct {
+        uint8_t address[16];
+        uint16_t port;
+        uint16_t pad;
+        uint32_t list;
+    } drawn{};
+    socklen_t size = sizeof drawn;
+    if (::getsockopt(fd, SOL_IP, kDrawnEndpoint, &drawn, &size) != 0 || size != sizeof drawn) return std::nullopt;
+    const auto ip = base::IpAddr::from_bytes(drawn.address);
+    if (!ip || ip->is_unspecified()) return std::nullopt;
+    return base::SockAddr{*ip, drawn.port};
+}
+
 void reset_on_close(int fd) {
     const linger now{1, 0};
     (void)::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);

@@ -68,6 +68,9 @@ void set_local_congestion(int fd, const SocketOptions& options);
 // SO_ORIGINAL_DST (IPv4 option, then IPv6 option), else the socket's own address (contract 5.2).
 [[nodiscard]] base::SockAddr original_destination(int fd);
 [[nodiscard]] base::SockAddr local_address(int fd);
+// The endpoint that Warren's kernel programs drew for a service address (bpf/abi.h: WARREN_SO_DRAWN_ENDPOINT, struct wr_drawn); none behind
+// packet rules, and where nothing was drawn.
+[[nodiscard]] std::optional<base::SockAddr> drawn_endpoint(int fd);
 // The next close sends RST instead of FIN: an aborted stream must not look like a clean end.
 void reset_on_close(int fd);
 

@@ -39,11 +39,13 @@ void KernelTables::note(const base::Result<void>& written, size_t rows, const ch
                {"rows", rows}, {"error", written.error().message()});
 }
 
-bool KernelTables::update(std::shared_ptr<const policy::Snapshot> snapshot, std::span<const LocalPod> pods) {
+bool KernelTables::update(std::shared_ptr<const policy::Snapshot> snapshot, std::span<const LocalPod> pods,
+                          const std::function<void()>& before_write) {
     const auto begun = std::chrono::steady_clock::now();
     if (!view_.update(std::move(snapshot), pods) && swept_) return false;
     const bool first = !std::exchange(swept_, true);
     const VerdictChange change = verdicts_.update(view_);
+    before_write();
     write(change);
     if (first) sweep_adopted(change);
     write(services_.update(view_));

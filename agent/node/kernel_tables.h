@@ -14,6 +14,7 @@
 #include "base/result.h"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -41,8 +42,10 @@ class KernelTables {
 
     // Writes the configuration without ranges; before pods are captured.
     base::Result<void> start();
-    // Brings the maps to what is. True: something that was allowed is not any more, so open connections are to be judged.
-    bool update(std::shared_ptr<const policy::Snapshot> snapshot, std::span<const LocalPod> pods);
+    // Brings the maps to what is; before_write is called when the rows are known and none is written, for whoever must know the numbers in
+    // them first. True: something that was allowed is not any more, so open connections are to be judged.
+    bool update(std::shared_ptr<const policy::Snapshot> snapshot, std::span<const LocalPod> pods,
+                const std::function<void()>& before_write);
 
     [[nodiscard]] const MeshView& view() const { return view_; }
     [[nodiscard]] const VerdictTable& verdicts() const { return verdicts_; }

@@ -190,7 +190,8 @@ void Node::update() {
     if (!settled_ && loop_->now() - synced_at_ < kSettlePatience) return;
     std::vector<LocalPod> local_pods;
     for (const EnrolledPod& pod : pods) local_pods.push_back(local(pod));
-    if (tables_->update(mesh_, local_pods) && judge_) judge_->request(std::move(namespaces));
+    const bool narrowed = tables_->update(mesh_, local_pods, [this] { publish_names(); });
+    if (narrowed && judge_) judge_->request(std::move(namespaces));
 }
 
 void Node::publish_names() {
