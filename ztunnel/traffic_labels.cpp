@@ -6,8 +6,6 @@
 namespace warren::ztunnel {
 namespace {
 
-bool told(const policy::Baggage& baggage) { return baggage != policy::Baggage{}; }
-
 // The baggage that describes the source: only of a peer whose address says nothing.
 const policy::Baggage& source_baggage(const TrafficFacts& f) {
     static const policy::Baggage none;
@@ -51,34 +49,6 @@ std::string_view to_string(ResponseFlag flag) noexcept {
     return "CONNECT";
 }
 
-std::vector<std::string> traffic_label_names() {
-    return {"reporter",
-            "source_workload",
-            "source_canonical_service",
-            "source_canonical_revision",
-            "source_workload_namespace",
-            "source_principal",
-            "source_app",
-            "source_version",
-            "source_cluster",
-            "destination_service",
-            "destination_service_namespace",
-            "destination_service_name",
-            "destination_workload",
-            "destination_canonical_service",
-            "destination_canonical_revision",
-            "destination_workload_namespace",
-            "destination_principal",
-            "destination_app",
-            "destination_version",
-            "destination_cluster",
-            "request_protocol",
-            "response_flags",
-            "connection_security_policy"};
-}
-
-std::vector<std::string> locality_label_names() { return {"source_region", "source_zone", "destination_region", "destination_zone"}; }
-
 LabelFacts::LabelFacts(const TrafficFacts& f)
     : direction(f.direction),
       mutual_tls(f.mutual_tls),
@@ -110,40 +80,17 @@ size_t hash_of(const LabelFacts& f) noexcept {
     return mix(mix(h, f.src_baggage), f.dst_baggage);
 }
 
-// One end of a connection, from its record or else from what its headers told. "app" differs by origin (contract 9.2).
-struct LabelValues::Side {
-    std::string_view workload, service, revision, ns, app, cluster, region, zone;
-};
-
-LabelValues::Side LabelValues::side_of(const policy::Workload* w, const policy::Baggage& b) {
-    if (w != nullptr)
-        return {w->workload_name,  w->canonical_name, w->canonical_revision, w->ns,
-                w->canonical_name, w->cluster_id,     w->locality.region,    w->locality.zone};
-    return {b.workload_name, b.service_name, b.service_version, b.ns, b.workload_name, b.cluster, b.region, b.zone};
-}
-
-void LabelValues::put(const Side& side, std::string_view principal) {
-    for (const std::string_view v : {side.workload, side.service, side.revision, side.ns, principal, side.app, side.revision, side.cluster})
-        put(v);
-}
-
-LabelValues::LabelValues(const LabelFacts& f, ResponseFlag flag) {
-    const Side src = side_of(f.src_workload.get(), f.src_baggage);
-    const Side dst = side_of(f.dst_workload.get(), f.dst_baggage);
-    dst_principal_ = f.dst_workload ? f.dst_workload->identity().uri() : f.dst_identity;
-
-    put(reporter(f.direction));
-    put(src, f.src_identity);
-    const policy::Service* service = f.dst_service.get();
-    put(service != nullptr ? service->hostname.view() : std::string_view());
-    put(service != nullptr ? service->ns.view() : std::string_view());
-    put(service != nullptr ? service->name.view() : std::string_view());
-    put(dst, dst_principal_);
-    put("tcp");
-    put(to_string(flag));
-    put(f.mutual_tls ? "mutual_tls" : "unknown");
-    if (!f.src_workload && !f.dst_workload && !told(f.src_baggage) && !told(f.dst_baggage)) return;
-    for (const std::string_view v : {src.region, src.zone, dst.region, dst.zone}) put(v);
+policy::TrafficLabels labels_of(const LabelFacts& f, ResponseFlag flag) {
+    return {.reporter = reporter(f.direction),
+            .source = f.src_workload.get(),
+            .destination = f.dst_workload.get(),
+            .service = f.dst_service.get(),
+            .source_baggage = f.src_baggage,
+            .destination_baggage = f.dst_baggage,
+            .source_principal = f.src_identity,
+            .destination_principal = f.dst_identity,
+            .response_flags = to_string(flag),
+            .security = f.mutual_tls ? "mutual_tls" : "unknown"};
 }
 
 }  // namespace warren::ztunnel

@@ -9,7 +9,7 @@ namespace {
 Counter& lazily(std::array<std::shared_ptr<Counter>, kResponseFlags>& made, const LabelFacts& facts, ResponseFlag flag,
                 const base::metrics::Family<Counter>& family) {
     auto& series = made[static_cast<size_t>(flag) % kResponseFlags];
-    if (!series) series = family.with(LabelValues(facts, flag).values());
+    if (!series) series = family.with(policy::TrafficLabelValues(labels_of(facts, flag)).values());
     return *series;
 }
 
@@ -17,7 +17,7 @@ Counter& lazily(std::array<std::shared_ptr<Counter>, kResponseFlags>& made, cons
 
 base::Result<SeriesFamilies> SeriesFamilies::declare(base::metrics::Registry& registry, size_t limit) {
     const auto desc = [&](const char* name, const char* help) {
-        return base::metrics::Desc{name, help, traffic_label_names(), locality_label_names(), limit};
+        return base::metrics::Desc{name, help, policy::traffic_label_names(), policy::locality_label_names(), limit};
     };
     return SeriesFamilies{TRY(registry.counter(desc("istio_tcp_connections_opened_total", "The total number of TCP connections opened."))),
                           TRY(registry.counter(desc("istio_tcp_connections_closed_total", "The total number of TCP connections closed."))),
@@ -35,7 +35,7 @@ void SeriesFamilies::make_room(size_t limit) const {
 }
 
 SeriesSet::SeriesSet(const TrafficFacts& f, const SeriesFamilies& families) : facts(f) {
-    const LabelValues values(facts, ResponseFlag::None);
+    const policy::TrafficLabelValues values(labels_of(facts, ResponseFlag::None));
     opened = families.opened.with(values.values());
     sent = families.sent.with(values.values());
     received = families.received.with(values.values());

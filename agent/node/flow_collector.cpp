@@ -96,14 +96,14 @@ class Collector final : public FlowCollector, private FlowFeedEvents {
     // With mutex_ held.
     void take(const v1::Flow& flow, FlowTable::Origin origin) {
         const FlowTable::Change change = table_.apply(flow, origin);
-        metrics_.count(flow, change);
+        metrics_.count(flow, change, names_->mesh.get());
         if (change.news) hub_.publish(std::make_shared<v1::Flow>(flow));
     }
     void tell_ended(const std::vector<v1::Flow>& ended) {
         FlowTable::Change change;
         change.closed = change.news = true;
         for (const v1::Flow& flow : ended) {
-            metrics_.count(flow, change);
+            metrics_.count(flow, change, names_->mesh.get());
             hub_.publish(std::make_shared<v1::Flow>(flow));
         }
     }
