@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // warren-ztunnel [proxy [NAME] | version | help]: the shared per-node tunnel. Configured by its environment (data-plane contract 10.2).
+#include "base/confine.h"
 #include "base/end_of_process.h"
 #include "base/log.h"
-#include "ztunnel/confine.h"
 #include "ztunnel/daemon.h"
 #include "ztunnel/mesh_client.h"
 #include "ztunnel/settings.h"
+
+#include <linux/capability.h>
 
 #include <cstdio>
 #include <string_view>
@@ -17,10 +19,13 @@ namespace {
 const base::log::Area kLog("main");
 
 base::Result<void> confine(const Settings& settings) {
-    (void)raise_descriptor_limit();
-    if (!settings.dumpable) TRY(hide_memory());
-    if (settings.mode == ProxyMode::Shared) TRY(keep_needed_capabilities());
-    return filter_system_calls();
+    (void)base::raise_descriptor_limit();
+    if (!settings.dumpable) TRY(base::hide_memory());
+    // Mark and transparent sockets, setns, and the contract's third (contract 8.3).
+    constexpr int kNeeded[] = {CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_NET_RAW};
+    if (settings.mode == ProxyMode::Shared) TRY(base::keep_capabilities(kNeeded, "shared mode"));
+    constexpr const char* kIntoPods[] = {"setns"};
+    return base::filter_system_calls(kIntoPods);
 }
 
 base::Result<void> run() {
