@@ -63,16 +63,22 @@ std::string where(const FieldMap& object) {
     return text.substr(0, line);
 }
 
-ObjectMeta read_meta(const FieldMap& object, bool namespaced) {
+ObjectMeta read_name(const FieldMap& object, const FieldMap& meta, bool namespaced) {
     ObjectMeta out;
-    const FieldMap meta = object.map("metadata");
     out.where = where(object);
     out.name = checked_name(meta, "name", "");
-    if (out.name.empty() && !object.reading().failed) object.reading().refuse(object.node(), "metadata.name is missing; add it");
+    if (out.name.empty() && !object.reading().failed)
+        object.reading().refuse(object.node(), object.get("apiVersion") ? "metadata.name is missing; add it" : "name is missing; add it");
     if (namespaced) out.ns = checked_name(meta, "namespace", "default");  // where kubectl puts an object that names none
+    out.labels = meta.labels("labels");
+    return out;
+}
+
+ObjectMeta read_meta(const FieldMap& object, bool namespaced) {
+    const FieldMap meta = object.map("metadata");
+    ObjectMeta out = read_name(object, meta, namespaced);
     out.uid = meta.text("uid");
     out.generate_name = meta.text("generateName");
-    out.labels = meta.labels("labels");
     out.annotations = meta.labels("annotations");
     out.deleting = static_cast<bool>(meta.get("deletionTimestamp"));
     if (const Node created = meta.get("creationTimestamp")) {

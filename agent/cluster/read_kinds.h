@@ -15,10 +15,14 @@ ServiceEntry read_service_entry(const FieldMap& object);
 Gateway read_gateway(const FieldMap& object);
 AuthorizationPolicy read_authorization_policy(const FieldMap& object);
 PeerAuthentication read_peer_authentication(const FieldMap& object);
+// An entry of the plain list of workloads.
+Pod read_workload(const FieldMap& entry);
 
 // "FILE:LINE".
 std::string where(const FieldMap& object);
 ObjectMeta read_meta(const FieldMap& object, bool namespaced);
+// Of it name, namespace and labels, which stand in `meta`.
+ObjectMeta read_name(const FieldMap& object, const FieldMap& meta, bool namespaced);
 LabelSelector read_label_selector(const FieldMap& selector);
 // A text that is no address is reported.
 std::optional<base::IpAddr> read_address(const FieldMap& map, std::string_view key);

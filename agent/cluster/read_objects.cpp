@@ -84,6 +84,17 @@ bool looks_like_json(std::string_view text) {
     return start != std::string_view::npos && (text[start] == '{' || text[start] == '[');
 }
 
+// An object of Kubernetes says what it is; a document that does not, and has this key, is the list.
+bool is_workload_list(Node root) {
+    if (!root.is(Node::Kind::Map)) return false;
+    bool found = false;
+    for (Node key = root.first(); key; key = key.next().next()) {
+        if (key.text() == "apiVersion" || key.text() == "kind") return false;
+        found = found || key.text() == "workloads";
+    }
+    return found;
+}
+
 }  // namespace
 
 void ObjectReader::add(std::string_view text, std::string_view name) {
@@ -108,6 +119,7 @@ void ObjectReader::add_json(std::string_view text, std::string_view name) {
 }
 
 void ObjectReader::add_document(Node root) {
+    if (is_workload_list(root)) return add_workloads(root);
     if (!root.is(Node::Kind::Sequence)) return add_object(root, {});
     for (const Node element : root) add_object(element, {});
 }
@@ -134,11 +146,22 @@ void ObjectReader::add_object(Node node, const ListOf& list) {
         ++passed_over_[shown(group.empty() ? kind : kind + "." + group)];
         return;
     }
-    if (is_first(object, kind)) known->read(object, objects_);
+    if (is_first(object, object.map("metadata"), kind)) known->read(object, objects_);
 }
 
-bool ObjectReader::is_first(const FieldMap& object, const std::string& kind) {
-    const FieldMap meta = object.map("metadata");
+void ObjectReader::add_workloads(Node document) {
+    Reading list{problems_};
+    const FieldMap fields(document, list);
+    fields.only({"workloads"});
+    for (const Node element : fields.list("workloads")) {
+        Reading reading{problems_};
+        const FieldMap entry(element, reading);
+        if (!entry && !reading.failed) reading.refuse(element, "is empty; give name and addresses, or take it out");
+        if (!reading.failed && is_first(entry, entry, "Pod")) keep<read_workload, &Objects::pods>(entry, objects_);
+    }
+}
+
+bool ObjectReader::is_first(const FieldMap& object, const FieldMap& meta, const std::string& kind) {
     const std::string ns = meta.text("namespace");
     const std::string key = kind + ' ' + (ns.empty() ? "default" : ns) + '/' + meta.text("name");
     if (object.reading().failed) return false;

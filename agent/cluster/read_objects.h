@@ -2,8 +2,9 @@
 // Kubernetes objects from text: YAML with any number of documents, JSON, and lists of objects in either (kind: List, PodList, ...).
 //
 // Objects in files have not been through an API server, so the defaults it would have filled in are filled in here (namespace, target
-// ports, IP families, account). Kinds that the mesh does not need are passed over and counted. An object with a
-// problem is dropped and reported; the others are kept. No I/O and no thread affinity; one reader, one thread.
+// ports, IP families, account). A document may also be the plain list of workloads ("workloads:"). Kinds that the mesh does not need are
+// passed over and counted. An object with a problem is dropped and reported; the others are kept. No I/O and no thread affinity; one
+// reader, one thread.
 #pragma once
 
 #include "agent/cluster/diagnostics.h"
@@ -40,7 +41,8 @@ class ObjectReader {
     };
     void add_document(policy::Node root);
     void add_object(policy::Node node, const ListOf& list);
-    bool is_first(const FieldMap& object, const std::string& kind);
+    void add_workloads(policy::Node document);
+    bool is_first(const FieldMap& object, const FieldMap& meta, const std::string& kind);
 
     Objects objects_;
     Diagnostics problems_;

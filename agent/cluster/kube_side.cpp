@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/cluster/kube_side.h"
+
+#include "base/bytes.h"
+
+#include <cstdlib>
+
+namespace warren::cluster {
+
+namespace {
+constexpr const char* kLease = "warren-controller";
+}
+
+void TrustedPods::replace(const Objects& objects) {
+    auto next = std::make_shared<Pods>();
+    for (const Pod& pod : objects.pods)
+        if (accounts_.contains(pod.meta.ns + "/" + pod.service_account))
+            next->emplace(pod.meta.key(), Known{pod.meta.uid, pod.service_account, pod.node});
+    const std::lock_guard lock(mutex_);
+    pods_ = std::move(next);
+}
+
+std::optional<std::string> TrustedPods::node_of(const CallerIdentity& caller) const {
+    std::shared_ptr<const Pods> pods;
+    {
+        const std::lock_guard lock(mutex_);
+        pods = pods_;
+    }
+    const auto found = pods->find(std::string(caller.identity.ns()) + "/" + caller.pod_name);
+    if (found == pods->end() || found->second.node.empty() || caller.pod_uid.empty()) return std::nullopt;
+    if (found->second.uid != caller.pod_uid || found->second.account != caller.identity.service_account()) return std::nullopt;
+    return found->second.node;
+}
+
+base::Result<std::unique_ptr<KubeSide>> KubeSide::create(Options options, const base::Clock& clock) {
+    std::unique_ptr<KubeSide> out(new KubeSide(std::move(options)));
+    const Options& o = out->options_;
+    const auto config = TRY(kube::find_config(o.kubeconfig, o.context, [](const char* name) { return std::getenv(name); }));
+    auto endpoint = TRY(kube::Endpoint::create(config));
+    out->client_ = std::make_unique<kube::Client>(endpoint);
+    kube::LeaderOptions lease;
+    lease.ns = o.mesh.system_namespace;
+    lease.name = kLease;
+    lease.identity = o.lease_identity;
+    out->leader_ = std::make_unique<kube::LeaderElection>(*out->client_, std::move(lease), std::function<void(bool)>());
+    const auto leading = [leader = out->leader_.get()] { return leader->leading(); };
+    out->source_ = TRY(KubeSource::create(endpoint));
+    out->reviewer_ = std::make_unique<kube::TokenReviewer>(*out->client_, clock);
+    out->roots_ = TRY(RootPublisher::create(*out->client_, {}, leading));
+    out->conditions_ = std::make_unique<PolicyStatusWriter>(*out->client_, leading);
+    return out;
+}
+
+KubeSide::~KubeSide() { stop(); }
+
+base::Result<ReviewedToken> KubeSide::review(std::string_view token, std::string_view cluster_id, base::MonoTime) {
+    if (!cluster_id.empty() && cluster_id != options_.mesh.cluster_id)
+        return base::Error{base::Errc::Denied, 0, "",
+                           "clusterid " + base::quoted(cluster_id) + " is not this cluster, " + base::quoted(options_.mesh.cluster_id)};
+    kube::TokenIdentity known = TRY(reviewer_->review(std::string(token)));
+    return ReviewedToken{std::move(known.ns), std::move(known.service_account), std::move(known.pod_name), std::move(known.pod_uid)};
+}
+
+void KubeSide::start() {
+    leader_->start();
+    roots_->start();
+    conditions_->start();
+}
+
+void KubeSide::stop() {
+    if (stopped_.exchange(true)) return;
+    if (source_) source_->stop();
+    if (conditions_) conditions_->stop();
+    if (roots_) roots_->stop();
+    if (leader_) leader_->stop();  // gives the lease back, with the client
+    if (client_) client_->stop();
+}
+
+void KubeSide::objects_changed(const Objects& objects) {
+    pods_.replace(objects);
+    conditions_->update(objects, options_.mesh);
+}
+
+}  // namespace warren::cluster

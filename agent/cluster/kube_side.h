@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// KubeSide: what the controller has to do with an API server: the source of objects, the review of tokens, the pods that callers claim to
+// be, and what the leading replica writes: the root certificate in every namespace and the condition of policies. create, start, stop and
+// the destructor belong to one owner; the rest to any thread.
+#pragma once
+
+#include "agent/cluster/caller.h"
+#include "agent/cluster/kube_source.h"
+#include "agent/cluster/node_authorizer.h"
+#include "agent/cluster/policy_status.h"
+#include "agent/cluster/root_publisher.h"
+#include "agent/kube/leader.h"
+#include "agent/kube/token_review.h"
+#include "base/clock.h"
+#include "base/result.h"
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+
+namespace warren::cluster {
+
+// The pods of the accounts that may ask for others' certificates (Kubernetes contract 4.3, check 4). Replaced as a whole.
+class TrustedPods final : public CallerPods {
+  public:
+    explicit TrustedPods(std::set<std::string> accounts) : accounts_(std::move(accounts)) {}
+    void replace(const Objects& objects);
+    [[nodiscard]] std::optional<std::string> node_of(const CallerIdentity& caller) const override;
+
+  private:
+    struct Known {
+        std::string uid, account, node;
+    };
+    using Pods = std::unordered_map<std::string, Known>;  // by "ns/name"
+    const std::set<std::string> accounts_;                // "ns/account"
+    mutable std::mutex mutex_;
+    std::shared_ptr<const Pods> pods_ = std::make_shared<const Pods>();
+};
+
+class KubeSide final : public TokenReviewer {
+  public:
+    struct Options {
+        std::string kubeconfig, context;
+        Settings mesh;
+        std::set<std::string> trusted_accounts;
+        std::string lease_identity;  // no two replicas alike
+    };
+    static base::Result<std::unique_ptr<KubeSide>> create(Options options, const base::Clock& clock);
+    ~KubeSide() override;
+
+    [[nodiscard]] Source& source() { return *source_; }
+    [[nodiscard]] const CallerPods& pods() const { return pods_; }
+    // Of our own cluster only: the id is empty or ours.
+    base::Result<ReviewedToken> review(std::string_view token, std::string_view cluster_id, base::MonoTime deadline) override;
+
+    void start();
+    void stop();
+    void objects_changed(const Objects& objects);
+    void set_root(const std::string& pem) { roots_->set_root(pem); }
+
+    [[nodiscard]] kube::LeaderStats leader() const { return leader_->stats(); }
+    [[nodiscard]] RootPublisher::Stats roots() const { return roots_->stats(); }
+    [[nodiscard]] PolicyStatusWriter::Stats conditions() const { return conditions_->stats(); }
+    [[nodiscard]] kube::TokenReviewer::Stats reviews() const { return reviewer_->stats(); }
+
+  private:
+    explicit KubeSide(Options options) : options_(std::move(options)), pods_(options_.trusted_accounts) {}
+
+    const Options options_;
+    TrustedPods pods_;
+    std::unique_ptr<kube::Client> client_;
+    std::unique_ptr<kube::LeaderElection> leader_;
+    std::unique_ptr<KubeSource> source_;
+    std::unique_ptr<kube::TokenReviewer> reviewer_;
+    std::unique_ptr<RootPublisher> roots_;
+    std::unique_ptr<PolicyStatusWriter> conditions_;
+    std::atomic<bool> stopped_{false};
+};
+
+}  // namespace warren::cluster

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/cluster/xds_gate.h"
+
+#include "agent/xds/admission.h"
+#include "base/bytes.h"
+#include "base/log.h"
+
+#include <condition_variable>
+#include <deque>
+#include <thread>
+#include <vector>
+
+namespace warren::cluster {
+
+namespace {
+
+const base::log::Area kLog("xds");
+
+base::Error denied(std::string why) { return {base::Errc::Denied, 0, "", std::move(why)}; }
+
+std::string_view header(const xds::Caller& caller, std::string_view name) {
+    for (const auto& [key, value] : caller.metadata)
+        if (key == name) return value;
+    return {};
+}
+
+std::string_view field(const xds::NodeInfo& node, std::string_view name) {
+    const auto found = node.metadata.find(std::string(name));
+    return found == node.metadata.end() ? std::string_view() : std::string_view(found->second);
+}
+
+}  // namespace
+
+struct XdsGate::Queue {
+    struct Job {
+        xds::Caller caller;
+        Done done;
+    };
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::deque<Job> jobs;
+    bool stopping = false;
+    std::vector<std::thread> threads;
+};
+
+XdsGate::XdsGate(const cluster::Authenticator& authenticator, const Options& options, const base::Clock& clock)
+    : authenticator_(authenticator), options_(options), clock_(clock), queue_(std::make_unique<Queue>()) {
+    for (unsigned i = 0; options_.blocking && i < options_.threads; ++i)
+        queue_->threads.emplace_back([this] {
+            std::unique_lock lock(queue_->mutex);
+            for (;;) {
+                queue_->changed.wait(lock, [this] { return queue_->stopping || !queue_->jobs.empty(); });
+                if (queue_->jobs.empty()) return;
+                const Queue::Job job = std::move(queue_->jobs.front());
+                queue_->jobs.pop_front();
+                const bool stopping = queue_->stopping;
+                lock.unlock();
+                if (stopping)
+                    job.done(base::Error{base::Errc::Unavailable, 0, "", "the controller is ending"});
+                else
+                    decide(job.caller, job.done);
+                lock.lock();
+            }
+        });
+}
+
+XdsGate::~XdsGate() { stop(); }
+
+void XdsGate::stop() {
+    {
+        const std::lock_guard lock(queue_->mutex);
+        queue_->stopping = true;
+    }
+    queue_->changed.notify_all();
+    for (std::thread& thread : queue_->threads)
+        if (thread.joinable()) thread.join();
+}
+
+void XdsGate::authenticate(const xds::Caller& caller, Done done) {
+    if (!options_.blocking) return decide(caller, done);
+    {
+        const std::lock_guard lock(queue_->mutex);
+        if (!queue_->stopping && queue_->jobs.size() < options_.queue) {
+            queue_->jobs.push_back({caller, std::move(done)});
+            queue_->changed.notify_one();
+            return;
+        }
+    }
+    ++stats_.overloaded;
+    done(base::Error{base::Errc::Exhausted, 0, "", "too many callers wait to be authenticated; try again"});
+}
+
+void XdsGate::decide(const xds::Caller& caller, const Done& done) {
+    const PresentedCredentials shown{caller.certificate, bearer_of(header(caller, "authorization")), header(caller, "clusterid"),
+                                     caller.peer};
+    const auto known = authenticator_.authenticate(shown, clock_.now() + options_.deadline);
+    if (known) {
+        ++stats_.admitted;
+        return done(identity_text(*known));
+    }
+    ++stats_.refused;
+    WARREN_LOG_LIMITED(kLog, base::log::Level::Warn, repeats_, xds::peer_key(caller.peer), "a stream is refused: nobody we know",
+                       {"peer", caller.peer}, {"reason", known.error().message()});
+    done(denied("show a node certificate of this mesh, a bootstrap token (authorization: Bearer ...) or a service account's token"));
+}
+
+std::string identity_text(const CallerIdentity& caller) {
+    if (caller.kind == CallerKind::Kubernetes)
+        return "account/" + std::string(caller.identity.ns()) + "/" + std::string(caller.identity.service_account()) + " " + caller.name;
+    return caller.name;
+}
+
+base::Result<void> XdsGate::authorize(const std::string& identity, const xds::NodeInfo& node) {
+    const std::string_view who = std::string_view(identity).substr(0, identity.find(' '));
+    const std::string_view said_node = field(node, "NODE_NAME");
+    if (who.starts_with("node/") && !said_node.empty() && who.substr(5) != said_node)
+        return denied("the certificate is of " + std::string(who) + ", NODE_NAME says " + base::quoted(said_node));
+    if (!who.starts_with("account/")) return {};
+    // As the reference: the namespace it says it is in, or else the first label of the id's domain, and the account when it says one.
+    const std::string_view account = who.substr(8);
+    const size_t slash = account.find('/');
+    std::string_view ns = field(node, "NAMESPACE");
+    if (ns.empty()) ns = std::string_view(node.domain).substr(0, node.domain.find('.'));
+    if (ns != account.substr(0, slash))
+        return denied("the token is of namespace " + base::quoted(account.substr(0, slash)) + ", the node says " + base::quoted(ns));
+    const std::string_view said = field(node, "SERVICE_ACCOUNT");
+    if (!said.empty() && said != account.substr(slash + 1))
+        return denied("the token is of account " + base::quoted(account.substr(slash + 1)) + ", SERVICE_ACCOUNT says " +
+                      base::quoted(said));
+    return {};
+}
+
+}  // namespace warren::cluster

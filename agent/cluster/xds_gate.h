@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// XdsGate: who may open an xDS stream (Kubernetes contract 4.2, 5.1): whoever the certificate service knows as well, that is a node by its
+// certificate, a node that joins by its bootstrap token, or a Kubernetes service account by its token. A node that says it is another one
+// is refused. Everybody who is let in is sent the whole mesh, as the reference does (docs/controller.md).
+//
+// Called on gRPC's threads. Reviewing a Kubernetes token blocks, so with a reviewer there are a few threads for it behind a bounded queue;
+// without one the answer is immediate. The authenticator outlives it; it outlives the server. stop() after the server's.
+#pragma once
+
+#include "agent/cluster/caller.h"
+#include "agent/xds/server.h"
+#include "base/clock.h"
+#include "base/log_limit.h"
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+namespace warren::cluster {
+
+class XdsGate final : public xds::Authenticator {
+  public:
+    struct Options {
+        bool blocking = false;  // there is a reviewer
+        unsigned threads = 4;
+        size_t queue = 1'024;
+        std::chrono::milliseconds deadline = std::chrono::seconds(10);
+    };
+    XdsGate(const cluster::Authenticator& authenticator, const Options& options, const base::Clock& clock);
+    ~XdsGate() override;
+
+    void authenticate(const xds::Caller& caller, Done done) override;
+    base::Result<void> authorize(const std::string& identity, const xds::NodeInfo& node) override;
+    // What waits is refused; the threads end.
+    void stop();
+
+    struct Stats {
+        std::atomic<uint64_t> admitted{0}, refused{0}, overloaded{0};
+    };
+    [[nodiscard]] const Stats& stats() const { return stats_; }
+
+  private:
+    struct Queue;
+    void decide(const xds::Caller& caller, const Done& done);
+
+    const cluster::Authenticator& authenticator_;
+    const Options options_;
+    const base::Clock& clock_;
+    base::log::RepeatLimiter repeats_;
+    Stats stats_;
+    const std::unique_ptr<Queue> queue_;
+};
+
+// The text that authenticate() gives and authorize() reads: who, in one line without spaces in its parts.
+[[nodiscard]] std::string identity_text(const CallerIdentity& caller);
+
+}  // namespace warren::cluster
