@@ -70,9 +70,9 @@ Result<void> keep_capabilities(std::span<const int> needed, std::string_view who
         if (::cap_get_flag(have.get(), cap, CAP_PERMITTED, &set) != 0) return os_error("cap_get_flag");
         if (set == CAP_SET) continue;
         const std::unique_ptr<char, int (*)(void*)> name(::cap_to_name(cap), ::cap_free);
-        return Error{Errc::Denied, 0, "",
-                     std::string(who) + " needs the capability " + name.get() +
-                         "; add it to the container's securityContext, or run as root"};
+        return Error{
+            Errc::Denied, 0, "",
+            std::string(who) + " needs the capability " + name.get() + "; add it to the container's securityContext, or run as root"};
     }
     // The bounding set first: dropping it needs SETPCAP, which goes with the rest below.
     for (int cap = 0; cap <= cap_max_bits() - 1; ++cap) {
