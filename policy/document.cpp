@@ -75,6 +75,8 @@ Node Node::next() const {
     return last ? Node() : Node(document_, entry.end);
 }
 
+std::string Node::place() const { return document_ == nullptr ? std::string() : document_->place(document_->entries_[index_].line); }
+
 base::Error Node::refuse(std::string_view why) const {
     std::string text = document_->place(document_->entries_[index_].line) + ": " + document_->path(index_);
     if (index_ != 0) text += ": ";

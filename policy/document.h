@@ -34,6 +34,8 @@ class Node {
     [[nodiscard]] Node first() const;  // absent when there is none
     [[nodiscard]] Node next() const;   // absent after the last
 
+    // "mesh.yaml:12", at no cost that depends on the document.
+    [[nodiscard]] std::string place() const;
     // "mesh.yaml:12: workloads[0].protocol: WHY"
     [[nodiscard]] base::Error refuse(std::string_view why) const;
 

@@ -11,7 +11,6 @@
 #include <array>
 #include <memory>
 #include <span>
-#include <unordered_set>
 
 namespace warren::cluster {
 
@@ -67,20 +66,31 @@ class SetUpdate {
   public:
     SetUpdate(xds::ResourceSet& set, MeshResources::Changes& changes) : set_(set), changes_(changes) {}
 
-    void put(const std::string& name, const google::protobuf::MessageLite& message, Names names) {
-        seen_.insert(name);
+    // True when it is not what was there. Names are made of the message, so the same bytes have the same names.
+    template <class MakeNames>
+    bool put(const std::string& name, const google::protobuf::MessageLite& message, MakeNames make_names) {
         serialize(message, bytes_);
+        ++put_;
+        const xds::ResourceBlock* old = set_.find(name);
+        if (old != nullptr && base::as_text(old->body()) == bytes_) return false;
         const std::string version = content_version(bytes_);
+        Names names = make_names();
         const auto done = set_.set({name, version, base::as_bytes(bytes_), std::move(names.aliases), std::move(names.groups)});
-        if (!done)
-            changes_.refused.push_back(name + ": " + done.error().message());
-        else if (*done)
+        if (done) {
             ++changes_.set;
+        } else {
+            changes_.refused.push_back(name + ": " + done.error().message());
+            if (old == nullptr) --put_;
+        }
+        return true;
     }
-    void finish() {
+    // Removes what is not there any more.
+    template <class IsThere>
+    void finish(IsThere is_there) {
+        if (set_.size() == put_) return;
         std::vector<std::string> gone;
         set_.for_each([&](const xds::ResourceBlock& block) {
-            if (!seen_.contains(std::string(block.name()))) gone.emplace_back(block.name());
+            if (std::string name(block.name()); !is_there(name)) gone.push_back(std::move(name));
         });
         for (const std::string& name : gone) set_.erase(name);
         changes_.removed += gone.size();
@@ -89,7 +99,7 @@ class SetUpdate {
   private:
     xds::ResourceSet& set_;
     MeshResources::Changes& changes_;
-    std::unordered_set<std::string> seen_;
+    size_t put_ = 0;
     std::string bytes_;
 };
 
@@ -147,28 +157,28 @@ std::vector<std::string> MeshResources::types() const {
     return out;
 }
 
-MeshResources::Changes MeshResources::update(const Outputs& outputs) {
-    Changes changes;
+MeshResources::Changes MeshResources::update(Outputs outputs) {
+    Changes changes, same;  // the older type has the same workloads once more: not counted twice
+    xds::ResourceSet none;
     SetUpdate addresses(sets_.find(kAddressType)->second, changes);
+    SetUpdate workloads(with_workload_type_ ? sets_.find(kWorkloadType)->second : none, same);
     Address address;
-    for (const auto& [name, service] : outputs.services) {
-        *address.mutable_service() = service;
-        addresses.put(name, address, names_of(service));
+    for (auto& [name, service] : outputs.services) {
+        address.mutable_service()->Swap(&service);
+        addresses.put(name, address, [&] { return names_of(address.service()); });
     }
-    for (const auto& [name, workload] : outputs.workloads) {
-        *address.mutable_workload() = workload;
-        addresses.put(name, address, names_of(workload));
+    for (auto& [name, workload] : outputs.workloads) {
+        address.mutable_workload()->Swap(&workload);
+        const auto names = [&] { return names_of(address.workload()); };
+        addresses.put(name, address, names);
+        if (with_workload_type_) workloads.put(name, address.workload(), names);
     }
-    addresses.finish();
-    if (with_workload_type_) {
-        Changes same;  // the same workloads once more: not counted twice
-        SetUpdate workloads(sets_.find(kWorkloadType)->second, same);
-        for (const auto& [name, workload] : outputs.workloads) workloads.put(name, workload, names_of(workload));
-        workloads.finish();
-    }
+    const auto is_workload = [&](const std::string& name) { return outputs.workloads.contains(name); };
+    addresses.finish([&](const std::string& name) { return is_workload(name) || outputs.services.contains(name); });
+    workloads.finish(is_workload);
     SetUpdate authorizations(sets_.find(kAuthorizationType)->second, changes);
-    for (const auto& [name, policy] : outputs.authorizations) authorizations.put(name, policy, {});
-    authorizations.finish();
+    for (const auto& [name, policy] : outputs.authorizations) authorizations.put(name, policy, [] { return Names{}; });
+    authorizations.finish([&](const std::string& name) { return outputs.authorizations.contains(name); });
     return changes;
 }
 

@@ -30,7 +30,7 @@ class MeshResources {
         size_t set = 0, removed = 0;
         std::vector<std::string> refused;  // "NAME: WHY": resources that cannot be sent; their former version stays
     };
-    Changes update(const Outputs& outputs);
+    Changes update(Outputs outputs);
     // To publish: copies cost a few reference counts.
     [[nodiscard]] const xds::Snapshot& snapshot() const { return sets_; }
     [[nodiscard]] std::vector<std::string> types() const;  // in the order of a push

@@ -54,11 +54,11 @@ void Publisher::changed(const Objects& objects, const std::vector<Change>&) {
     Diagnostics problems;
     Status next = status();
     {
-        const Outputs outputs = convert(objects, settings_, problems);
+        Outputs outputs = convert(objects, settings_, problems);
         next.workloads = outputs.workloads.size();
         next.services = outputs.services.size();
         next.policies = outputs.authorizations.size();
-        const MeshResources::Changes changes = resources_.update(outputs);
+        const MeshResources::Changes changes = resources_.update(std::move(outputs));
         next.resources_set += changes.set;
         next.resources_removed += changes.removed;
         for (const std::string& refused : changes.refused) problems.error(refused);

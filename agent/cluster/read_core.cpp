@@ -57,11 +57,7 @@ ServicePort read_service_port(const FieldMap& port) {
 
 }  // namespace
 
-std::string where(const FieldMap& object) {
-    const std::string text = object.node().refuse("").detail;  // "FILE:LINE: PATH: "
-    const size_t line = text.find(": ");
-    return text.substr(0, line);
-}
+std::string where(const FieldMap& object) { return object.node().place(); }
 
 ObjectMeta read_name(const FieldMap& object, const FieldMap& meta, bool namespaced) {
     ObjectMeta out;
