@@ -58,8 +58,8 @@ struct ServiceWorld : IssuanceWorld {
     std::unique_ptr<ztunnel::CaClient> tunnel(const std::string& token, bool impersonate = true) {
         ztunnel::CaClientOptions made;
         made.address = address();
-        made.roots = std::move(*ztunnel::RootSource::from_setting(dir.write("client-roots.pem", roots()), nullptr));
-        made.token = ztunnel::TokenSource::literal(token);
+        made.roots = std::move(*ztunnel::WatchedRoots::from_setting(dir.write("client-roots.pem", roots()), nullptr));
+        made.token = xds::TokenSource::literal(token);
         made.cluster_id = "Kubernetes";
         made.impersonate = impersonate;
         auto client = ztunnel::CaClient::create(std::move(made));
