@@ -42,11 +42,10 @@ void remove_missing(const Names& before, const Names& now, std::vector<std::stri
 void MeshFeed::apply(Batch batch) {
     if (readers_.on_batch) readers_.on_batch(batch);
     auto snapshot = mesh_.apply(std::move(batch));
-    {
-        const std::lock_guard lock(snapshot_mutex_);
-        snapshot_ = snapshot;
-    }
-    if (readers_.on_snapshot) readers_.on_snapshot(std::move(snapshot));
+    // Its readers first: what a dump shows has been handed to those who decide by it.
+    if (readers_.on_snapshot) readers_.on_snapshot(snapshot);
+    const std::lock_guard lock(snapshot_mutex_);
+    snapshot_ = std::move(snapshot);
 }
 
 void MeshFeed::update(const Make& make) {

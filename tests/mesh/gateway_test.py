@@ -18,7 +18,8 @@ HOSTNAME = "web.default.svc.cluster.local"
 class OtherNetwork(MeshCase):
     """Node 2 is network "remote". plain is its gateway: Envoy, which ends the outer CONNECT and passes its bytes on to server's port 15008."""
 
-    settings = {"pods": (("client", 1, "client"), ("server", 2, "server"), ("plain", 2, None))}
+    # A file of its own for node 1, so not by the agent.
+    settings = {"pods": (("client", 1, "client"), ("server", 2, "server"), ("plain", 2, None)), "by_agent": False}
     GATEWAY = "spiffe://cluster.local/ns/default/sa/none"
 
     def prepare(self):
