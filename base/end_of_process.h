@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 
+#include <chrono>
 #include <utility>
 
 namespace warren::base {
@@ -17,7 +18,9 @@ class EndOfProcess {
 
     // Who asked is told as wait()'s answer: "asked by the admin port".
     void ask() const;
-    // "SIGTERM", "SIGINT" or "asked by the admin port".
+    // "SIGTERM", "SIGINT" or "asked by the admin port"; nullptr: not within the patience.
+    [[nodiscard]] const char* wait_for(std::chrono::milliseconds patience) const;
+    // Gives back what only the start needed (startup_memory.h) once it is over, then waits for ever.
     [[nodiscard]] const char* wait() const;
     // From now on another SIGINT ends the process at once (data-plane contract 4.8).
     static void exit_on_second_interrupt();
