@@ -73,10 +73,12 @@ base::Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, st
     daemon->mesh_ = TRY(MeshSource::start(settings, *daemon->watcher_, [node = daemon->node_.get()](auto snapshot, bool synced) {
         node->mesh(std::move(snapshot), synced);
     }));
-    auto pods = std::make_unique<PodFileSource>(settings.pods_file);
-    daemon->pods_file_ = pods.get();
-    daemon->pods_ = std::move(pods);
-    TRY(daemon->pods_->start(daemon->node_->pod_events()));
+    if (settings.kubernetes) {
+        daemon->kube_ = TRY(KubeEnrolment::start(settings, *daemon->node_));
+    } else {
+        daemon->pods_file_ = std::make_unique<PodFileSource>(settings.pods_file);
+        TRY(daemon->pods_file_->start(daemon->node_->pod_events()));
+    }
     TRY(daemon->start_servers(std::move(ask_end)));
     return daemon;
 }
@@ -127,11 +129,13 @@ std::optional<AgentState> Daemon::state() const {
     s.node = *std::move(report);
     s.mesh = mesh_->status();
     if (pods_file_ != nullptr) s.pods_file = pods_file_->status();
+    if (kube_) s.kube = kube_->status();
     s.flows = flows_->stats();
     s.flow_service = flow_service_->stats();
     // The same conditions that readiness asks (start_servers), from one look.
     if (!s.mesh.synced) s.pending.emplace_back("mesh");
     if (!s.node.settled) s.pending.emplace_back("pods");
+    if (s.kube && s.kube->installs && !s.kube->install.installed) s.pending.emplace_back("CNI plugin: " + s.kube->install.error);
     if (settings_.redirection && !s.node.tunnel_synced) s.pending.emplace_back("tunnel");
     if (!s.node.last_check.failed.empty()) s.pending.emplace_back("kernel hooks");
     return s;
@@ -194,7 +198,8 @@ base::HttpResponse Daemon::admin(const base::HttpRequest& request, const std::fu
 Daemon::~Daemon() {
     servers_.clear();
     metrics_.reset();
-    pods_.reset();
+    kube_.reset();
+    pods_file_.reset();
     mesh_.reset();
     if (node_) node_->stop();
     if (node_thread_.joinable()) node_thread_.join();
@@ -205,6 +210,12 @@ Daemon::~Daemon() {
     node_.reset();
 }
 
-base::Result<void> uninstall(const Settings& settings) { return Pins::uninstall(settings.bpffs, settings.instance); }
+base::Result<void> uninstall(const Settings& settings) {
+    base::Result<void> kube;
+    // Before capture ends: no new pod waits for us, nobody sends HBONE to those that are there.
+    if (settings.kubernetes) kube = uninstall_kube(settings);
+    TRY(Pins::uninstall(settings.bpffs, settings.instance));
+    return kube;
+}
 
 }  // namespace warren::node

@@ -8,6 +8,7 @@
 #include "agent/node/flow_hub.h"
 #include "agent/node/flow_log.h"
 #include "agent/node/flow_service.h"
+#include "agent/node/kube_enrolment.h"
 #include "agent/node/mesh_source.h"
 #include "agent/node/node.h"
 #include "agent/node/pod_file_source.h"
@@ -56,8 +57,8 @@ class Daemon {
     std::unique_ptr<Node> node_;
     std::thread node_thread_;
     std::unique_ptr<MeshSource> mesh_;
-    std::unique_ptr<PodSource> pods_;
-    PodFileSource* pods_file_ = nullptr;  // pods_, where it is a file
+    std::unique_ptr<PodFileSource> pods_file_;  // one of the two
+    std::unique_ptr<KubeEnrolment> kube_;
     std::unique_ptr<base::metrics::Registry::Subscription> metrics_;
     std::vector<std::unique_ptr<base::HttpServer>> servers_;  // last: they ask the others
 };

@@ -119,7 +119,16 @@ void Node::mesh(std::shared_ptr<const policy::Snapshot> snapshot, bool synced) {
     });
 }
 
+bool Node::also_tell(std::shared_ptr<EnrolmentListener> listener) {
+    return loop_->post([this, listener = std::move(listener)]() mutable { also_ = std::move(listener); });
+}
+
+void Node::tunnel_acknowledged(const EnrolledPod& pod) {
+    if (also_) also_->tunnel_acknowledged(pod);
+}
+
 void Node::captured(const EnrolledPod& pod) {
+    if (also_) also_->captured(pod);
     names_[pod.id] = {
         std::make_shared<FlowPod>(FlowPod{pod.pod->uid, pod.pod->namespace_name, pod.pod->name, pod.pod->service_account, {}}),
         std::nullopt};
@@ -127,6 +136,7 @@ void Node::captured(const EnrolledPod& pod) {
 }
 
 void Node::left(const EnrolledPod& pod) {
+    if (also_) also_->left(pod);
     if (const auto found = names_.find(pod.id); found != names_.end()) found->second.left = loop_->now();
     soon();
 }
@@ -137,6 +147,7 @@ void Node::settled() {
 }
 
 void Node::failed(const Pod& pod, const base::Error& error) {
+    if (also_) also_->failed(pod, error);
     WARREN_LOG(kNode, base::log::Level::Warn, "pod not captured yet", {"pod", pod.namespace_name + "/" + pod.name},
                {"error", error.message()});
 }

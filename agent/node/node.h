@@ -47,6 +47,8 @@ class Node final : private EnrolmentListener {
     // Where the pod source puts its pods.
     [[nodiscard]] PodEvents& pod_events() { return *enrolment_; }
     void mesh(std::shared_ptr<const policy::Snapshot> snapshot, bool synced);
+    // Who else hears what becomes of pods, on the loop's thread; before the source starts. False: the loop takes no more tasks.
+    [[nodiscard]] bool also_tell(std::shared_ptr<EnrolmentListener> listener);
     // What the node is doing, read on its loop; nothing when it does not answer within the deadline.
     [[nodiscard]] std::optional<NodeReport> report(std::chrono::milliseconds deadline = std::chrono::seconds(2));
 
@@ -64,6 +66,7 @@ class Node final : private EnrolmentListener {
 
     void captured(const EnrolledPod& pod) override;
     void left(const EnrolledPod& pod) override;
+    void tunnel_acknowledged(const EnrolledPod& pod) override;
     void settled() override;
     void failed(const Pod& pod, const base::Error& error) override;
 
@@ -88,7 +91,8 @@ class Node final : private EnrolmentListener {
     std::unique_ptr<base::Loop> loop_;
     std::unique_ptr<TunnelLink> tunnel_;
     std::unique_ptr<KernelTables> tables_;
-    std::unique_ptr<Judge> judge_;  // null: this kernel has no TCP iterator
+    std::unique_ptr<Judge> judge_;             // null: this kernel has no TCP iterator
+    std::shared_ptr<EnrolmentListener> also_;  // may be null
     std::unique_ptr<Enrolment> enrolment_;
 
     base::Timer update_timer_, tick_timer_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/redirection_writer.h"
 
+#include "agent/kube/json_text.h"
 #include "agent/node/kube_pod.h"
 
 #include <utility>
@@ -8,6 +9,39 @@
 #include <nlohmann/json.hpp>
 
 namespace warren::node {
+
+namespace {
+
+const kube::Resource& pods() {
+    static const kube::Resource kPods{"", {"v1"}, "pods", "Pod"};
+    return kPods;
+}
+
+base::Result<void> patch(kube::Client& client, const RedirectionWriter::Job& job) {
+    using Json = nlohmann::json;
+    // With the uid in it the server refuses the patch of another pod that has the name by now.
+    const Json value = job.value.empty() ? Json(nullptr) : Json(job.value);
+    const Json body = {{"metadata", {{"uid", job.uid}, {"annotations", {{kRedirectionAnnotation, value}}}}}};
+    const auto answer = client.merge(kube::object_path(pods(), job.ns, job.name, "status"), body.dump());
+    if (answer) return {};
+    if (answer.error().code == base::Errc::NotFound || answer.error().code == base::Errc::Exists) return {};
+    return answer.error();
+}
+
+}  // namespace
+
+base::Result<void> clear_redirection(kube::Client& client, const std::string& node_name) {
+    const std::string path =
+        kube::collection_path(pods(), "v1", "") + "?fieldSelector=" + kube::percent_encoded("spec.nodeName=" + node_name);
+    const kube::ListPage page = TRY(kube::parse_list_page(TRY(client.get(path)), pods(), "v1"));
+    base::Result<void> done;
+    for (const kube::Object& object : page.items) {
+        const auto pod = read_kube_pod(object.json);
+        if (!pod || (pod->redirection() != "enabled" && pod->redirection() != "pending")) continue;
+        if (auto patched = patch(client, {pod->ns, pod->name, pod->uid, {}}); !patched) done = std::move(patched);
+    }
+    return done;
+}
 
 RedirectionWriter::RedirectionWriter(std::shared_ptr<kube::Client> client, Done done)
     : client_(std::move(client)), done_(std::move(done)), thread_([this] { run(); }) {}
@@ -29,18 +63,6 @@ void RedirectionWriter::write(Job job) {
     wake_.notify_one();
 }
 
-base::Result<void> RedirectionWriter::patch(const Job& job) {
-    using Json = nlohmann::json;
-    // With the uid in it the server refuses the patch of another pod that has the name by now.
-    const Json value = job.value.empty() ? Json(nullptr) : Json(job.value);
-    const Json body = {{"metadata", {{"uid", job.uid}, {"annotations", {{kRedirectionAnnotation, value}}}}}};
-    static const kube::Resource kPods{"", {"v1"}, "pods", "Pod"};
-    const auto answer = client_->merge(kube::object_path(kPods, job.ns, job.name, "status"), body.dump());
-    if (answer) return {};
-    if (answer.error().code == base::Errc::NotFound || answer.error().code == base::Errc::Exists) return {};
-    return answer.error();
-}
-
 void RedirectionWriter::run() {
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -48,7 +70,7 @@ void RedirectionWriter::run() {
         if (stopping_) return;
         const Job job = std::move(jobs_.extract(jobs_.begin()).mapped());
         lock.unlock();
-        done_(job, patch(job));
+        done_(job, patch(*client_, job));
         lock.lock();
     }
 }

@@ -38,7 +38,6 @@ class RedirectionWriter {
 
   private:
     void run();
-    base::Result<void> patch(const Job& job);
 
     const std::shared_ptr<kube::Client> client_;
     const Done done_;
@@ -48,5 +47,8 @@ class RedirectionWriter {
     bool stopping_ = false;
     std::thread thread_;
 };
+
+// Removes the annotation from every pod of a node, for an agent that goes for good. Blocking; as many as can be are done when one fails.
+base::Result<void> clear_redirection(kube::Client& client, const std::string& node_name);
 
 }  // namespace warren::node

@@ -42,6 +42,28 @@ void declare_places(Schema& s, Settings& to) {
     s.text(key("cgroup_root", "cgroup2 folder whose processes are looked at; default: the cgroup2 mount"), to.cgroup_root);
 }
 
+void declare_kubernetes(Schema& s, Settings& to) {
+    s.boolean(key("kubernetes.enabled", "this node's pods come from the API server"), to.kubernetes);
+    s.text(key("kubernetes.kubeconfig", "file; default: $KUBECONFIG, then the pod's service account"), to.kubeconfig);
+    s.text(key("kubernetes.enablement_selectors", "YAML list of podSelector, namespaceSelector; default: istio.io/dataplane-mode",
+               {"AMBIENT_ENABLEMENT_SELECTOR"}),
+           to.enablement_selectors, 64 * 1024);
+    s.list(key("kubernetes.exclude_namespaces", "whose pods are never enrolled; default kube-system", {"EXCLUDE_NAMESPACES"}),
+           to.excluded_namespaces, 1000);
+    s.text(key("kubernetes.namespace", "the agent's own", {"POD_NAMESPACE"}), to.own_namespace);
+    s.text(key("kubernetes.proc", "the node's /proc"), to.proc);
+    s.boolean(key("cni.install", "install the CNI plugin on the node and keep it there"), to.cni_install);
+    s.text(key("cni.conf_dir", "the runtime's configurations"), to.cni_conf_dir);
+    s.text(key("cni.bin_dir", "the runtime's plugins"), to.cni_bin_dir);
+    s.text(key("cni.conf_name", "configuration to chain into; default: the first", {"CNI_CONF_NAME"}), to.cni_conf_name);
+    s.text(key("cni.plugin_name", "of the binary and of its element in the chain"), to.cni_plugin_name, 64);
+    s.text(key("cni.binary", "the plugin to install"), to.cni_binary);
+    s.duration(key("cni.deadline", "a pod's sandbox waits so long for capture, then fails and is tried again"), to.cni_deadline, 100ms,
+               60s);
+    s.choice(key("cni.unknown_namespaces", "pods of namespaces made while the agent is away"), to.cni_unknown_waits,
+             {{"start", false}, {"wait", true}});
+}
+
 void declare_mesh(Schema& s, Settings& to) {
     s.text(key("pods.file", "YAML file of this node's pods, watched"), to.pods_file);
     s.text(key("mesh.file", "YAML file of workloads, services and policies, watched", {"LOCAL_XDS_PATH"}), to.mesh_file);
@@ -88,6 +110,7 @@ void declare_signals(Schema& s, Raw& raw) {
 
 void declare(Schema& s, Raw& raw) {
     declare_places(s, raw.to);
+    declare_kubernetes(s, raw.to);
     declare_mesh(s, raw.to);
     declare_paths(s, raw);
     declare_signals(s, raw);
@@ -111,6 +134,12 @@ base::Result<SameNodeOverride> override_from(const std::string& text) {
 }
 
 base::Result<void> check_sources(const Settings& to) {
+    if (to.kubernetes && !to.pods_file.empty()) {
+        return base::invalid("both kubernetes.enabled and pods.file are set: this node's pods come from one of them");
+    }
+    if (to.cni_install && !to.kubernetes) return base::invalid("cni.install needs kubernetes.enabled: who else would say which pods count");
+    if (to.cni_install && !to.redirection) return base::invalid("cni.install with redirection: false: nothing would ever be captured");
+    if (to.cni_install) TRY(check_name("cni.plugin_name", to.cni_plugin_name));
     if (!to.mesh_file.empty() && !to.xds_address.empty()) {
         return base::invalid("both mesh.file and xds.address are set: the mesh comes from one of them");
     }

@@ -33,6 +33,17 @@ struct Settings {
 
     // Whom the agent enrols, and where the mesh comes from.
     std::string pods_file;
+    bool kubernetes = false;
+    std::string kubeconfig;  // empty: $KUBECONFIG, the pod's own
+    std::string enablement_selectors;
+    std::vector<std::string> excluded_namespaces = {"kube-system"};
+    std::string own_namespace;
+    std::string proc = "/proc";
+    bool cni_install = false;
+    std::string cni_conf_dir = "/etc/cni/net.d", cni_bin_dir = "/opt/cni/bin", cni_conf_name;
+    std::string cni_plugin_name = "warren-cni", cni_binary = "/usr/local/bin/warren-cni";
+    std::chrono::nanoseconds cni_deadline = std::chrono::seconds(5);
+    bool cni_unknown_waits = false;
     std::string mesh_file;
     std::string xds_address;
     std::string xds_roots;
@@ -70,6 +81,8 @@ struct Settings {
     [[nodiscard]] std::string zds_socket() const { return run_dir + "/zds.sock"; }
     [[nodiscard]] std::string tunnel_xds_socket() const { return run_dir + "/xds.sock"; }
     [[nodiscard]] std::string feed_socket() const { return run_dir + "/feed.sock"; }
+    [[nodiscard]] std::string cni_socket() const { return run_dir + "/cni.sock"; }
+    [[nodiscard]] std::string cni_state() const { return state_dir + "/cni-state.json"; }
     [[nodiscard]] std::string flows_socket() const { return run_dir + "/flows.sock"; }
 };
 

@@ -208,6 +208,26 @@ std::string status_json(const AgentState& s) {
         j["pods_file"] = {{"loads", s.pods_file->loads}, {"failures", s.pods_file->failures}, {"pods", s.pods_file->pods}};
         if (s.pods_file->error) j["pods_file"]["error"] = *s.pods_file->error;
     }
+    if (s.kube) {
+        const PodKubeStatus& p = s.kube->pods;
+        const CniServerStats& c = s.kube->cni;
+        j["kubernetes"] = {
+            {"synced", p.synced},       {"pods", p.pods},   {"namespaces", p.namespaces}, {"enrolled", p.enrolled},
+            {"lost", p.lost},           {"scans", p.scans}, {"patches", p.patches},       {"patch_failures", p.patch_failures},
+            {"malformed", p.malformed}, {"error", p.error}};
+        j["cni"] = {{"questions", c.questions},
+                    {"passed", c.passed},
+                    {"captured", c.captured},
+                    {"later", c.later},
+                    {"by_namespace", p.cni_fallbacks},
+                    {"refused", c.refused_peers + c.refused_full},
+                    {"malformed", c.malformed + c.timeouts},
+                    {"installs", s.kube->installs},
+                    {"installed", s.kube->install.installed},
+                    {"configuration", s.kube->install.conf},
+                    {"written", s.kube->install.installs},
+                    {"error", s.kube->install.error}};
+    }
     return j.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

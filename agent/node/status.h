@@ -5,6 +5,7 @@
 
 #include "agent/node/flow_collector.h"
 #include "agent/node/flow_service.h"
+#include "agent/node/kube_enrolment.h"
 #include "agent/node/mesh_source.h"
 #include "agent/node/node_report.h"
 #include "agent/node/pod_file_source.h"
@@ -23,6 +24,7 @@ struct AgentState {
     NodeReport node;
     MeshSourceStatus mesh;
     std::optional<PodFileSource::Status> pods_file;
+    std::optional<KubeEnrolmentStatus> kube;
     FlowCollectorStats flows;
     FlowServiceStats flow_service;
 };
