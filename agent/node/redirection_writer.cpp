@@ -70,7 +70,11 @@ void RedirectionWriter::run() {
         if (stopping_) return;
         const Job job = std::move(jobs_.extract(jobs_.begin()).mapped());
         lock.unlock();
-        done_(job, patch(*client_, job));
+        const auto result = patch(*client_, job);
+        lock.lock();
+        if (stopping_) return;  // it was cut off
+        lock.unlock();
+        done_(job, result);
         lock.lock();
     }
 }

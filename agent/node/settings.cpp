@@ -146,7 +146,8 @@ base::Result<void> check_sources(const Settings& to) {
     if (to.mesh_file.empty() && to.xds_address.empty()) {
         return base::invalid("neither mesh.file nor xds.address is set: the agent needs to know the mesh from somewhere");
     }
-    if (to.pods_file.empty()) return base::invalid("pods.file is not set: the agent needs to know this node's pods from somewhere");
+    if (to.pods_file.empty() && !to.kubernetes)
+        return base::invalid("neither pods.file nor kubernetes.enabled is set: the agent needs to know this node's pods from somewhere");
     return {};
 }
 

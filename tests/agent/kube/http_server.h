@@ -45,6 +45,11 @@ class HttpServer {
                          "\r\nConnection: close\r\n" + std::string(headers) + "\r\n" + std::string(body));
         }
         bool stream() { return write("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"); }
+        // False: the client has gone, or the server stops.
+        bool pause() {
+            pollfd p{fd_, POLLIN, 0};
+            return ::poll(&p, 1, 10) == 0 && !stop_.load();
+        }
         // Until the client goes, or the server stops.
         void hold() {
             while (!stop_.load()) {
