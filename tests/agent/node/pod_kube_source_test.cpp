@@ -334,9 +334,10 @@ TEST_CASE("pod processes: the oldest process of a pod counts, and none in the no
         std::ofstream(proc.file(pid) + "/stat") << pid << " (a ) name) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 " << start << " 0 0\n";
         std::filesystem::create_symlink("/proc/self/fd/" + std::to_string(netns.fd()), proc.file(pid) + "/ns/net");
     };
-    process("30", 700, *inner);
+    // Whatever order the folder is read in, there are younger ones before and after.
+    for (int pid = 10; pid < 40; ++pid) process(std::to_string(pid), 700 + pid, *inner);
     process("40", 500, *sandbox);
-    process("50", 600, *inner);
+    for (int pid = 41; pid < 60; ++pid) process(std::to_string(pid), 600 + pid, *inner);
     process("60", 1, node);
     const auto found = find_pod_namespaces(proc.path(), node, {uid});
     REQUIRE(found);
