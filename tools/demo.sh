@@ -23,8 +23,8 @@ ask() {
     [ "$got" = "$want" ] || { echo "expected exit code $want, got $got" >&2; exit 1; }
 }
 ask 0 shop/frontend shop/cart 8080
-ask 1 ops/batch shop/cart 8080
-ask 1 --plaintext shop/cart shop/payment 8080
+ask 3 ops/batch shop/cart 8080
+ask 3 --plaintext shop/cart shop/payment 8080
 
 printf '\n$ warren-bench policy\n'
 "$bin/warren-bench" policy

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/warren/mesh_file.h"
 
-#include "policy/mesh_yaml.h"
+#include "tools/warren/dump_mesh.h"
 
 #include <cerrno>
 #include <fstream>
@@ -25,7 +25,7 @@ base::Result<std::string> read_text_file(const std::string& path) {
 
 base::Result<std::shared_ptr<const policy::Snapshot>> load_mesh_file(const std::string& path) {
     policy::Mesh mesh;
-    return mesh.apply(TRY(policy::mesh_from_yaml(TRY(read_text_file(path)), path, mesh.pool())));
+    return mesh.apply(TRY(batch_of_text(TRY(read_text_file(path)), path, mesh.pool())));
 }
 
 base::Result<policy::WorkloadRef> find_workload(const policy::Snapshot& mesh, const std::string& named) {

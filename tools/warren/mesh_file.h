@@ -12,6 +12,7 @@ namespace warren::tools {
 
 // "-" reads standard input.
 [[nodiscard]] base::Result<std::string> read_text_file(const std::string& path);
+// A mesh file, or a configuration dump.
 [[nodiscard]] base::Result<std::shared_ptr<const policy::Snapshot>> load_mesh_file(const std::string& path);
 
 // By uid, by "namespace/name", or by address. An error lists what comes near.

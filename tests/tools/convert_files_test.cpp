@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/warren/convert_command.h"
+#include "tools/warren/convert_files.h"
 
 #include "tests/catch.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/warren/policy_command.h"
+#include "tools/warren/policy_explain.h"
 
 #include "tests/catch.h"
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/result.h"
+#include "policy/snapshot.h"
 
 #include <cstdint>
 #include <string>
@@ -10,8 +11,8 @@
 namespace warren::tools {
 
 struct ExplainOptions {
-    std::string mesh_file;
-    std::string from;  // workload, or with plaintext an address
+    std::string mesh_file;  // "": the tunnel's mesh
+    std::string from;       // workload, or with plaintext an address
     std::string to;
     uint16_t port = 0;
     bool plaintext = false;  // without mutual TLS: no identity
@@ -22,6 +23,7 @@ struct ExplainResult {
     std::string text;
     bool allowed = false;
 };
-[[nodiscard]] base::Result<ExplainResult> policy_explain(const ExplainOptions& options);
+[[nodiscard]] base::Result<ExplainResult> policy_explain(const ExplainOptions& options, const policy::Snapshot& mesh);
+[[nodiscard]] base::Result<ExplainResult> policy_explain(const ExplainOptions& options);  // of the mesh file
 
 }  // namespace warren::tools
