@@ -31,6 +31,13 @@ uint32_t link_id(const base::Fd& link) {
     return info.id;
 }
 
+// Without the programs of agents of other tests, which hang further up at the same time.
+std::vector<HookProgram> order_here(const HookReport& hook) {
+    std::vector<HookProgram> order = hook.order;
+    std::erase_if(order, [](const HookProgram& p) { return !p.ours && p.name.starts_with("wr_"); });
+    return order;
+}
+
 }  // namespace
 
 TEST_CASE("attachments: every program hangs where it belongs") {
@@ -39,7 +46,7 @@ TEST_CASE("attachments: every program hangs where it belongs") {
     for (const HookReport& hook : agent.attachments->report()) {
         INFO(hook.hook << " " << hook.program);
         CHECK(hook.attached);
-        CHECK(hook.order.size() == 1);
+        CHECK(order_here(hook).size() == 1);
     }
     CHECK(agent.attachments->totals().node >= 9);
     CHECK(agent.attachments->totals().tunnel == 0);
@@ -127,12 +134,13 @@ TEST_CASE("attachments: other products' programs on the same hook are listed in 
         REQUIRE(late_link);
         for (const HookReport& hook : agent.attachments->report()) {
             if (hook.program != "wr_connect4") continue;
-            REQUIRE(hook.order.size() == 3);
-            CHECK(hook.order[0].name == "foreign_conn4");
-            CHECK_FALSE(hook.order[0].ours);
-            CHECK(hook.order[1].ours);
-            CHECK(hook.order[1].name == "wr_connect4");
-            CHECK_FALSE(hook.order[2].ours);
+            const auto order = order_here(hook);
+            REQUIRE(order.size() == 3);
+            CHECK(order[0].name == "foreign_conn4");
+            CHECK_FALSE(order[0].ours);
+            CHECK(order[1].ours);
+            CHECK(order[1].name == "wr_connect4");
+            CHECK_FALSE(order[2].ours);
         }
     }
     must(Pins::uninstall(lab.bpffs(), "lab"));
