@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // warren-bench: the project's measurements, for anyone to repeat.
 #include "tools/bench/ca_bench.h"
+#include "tools/bench/load_commands.h"
 #include "tools/bench/policy_bench.h"
 #include "tools/bench/verdict_bench.h"
 #include "tools/bench/xds_bench.h"
@@ -41,12 +42,15 @@ int main(int argc, char** argv) {
     verdicts_command->add_option("--ports", verdicts.ports, "ports that policies name")->check(CLI::Range(1, 60));
     verdicts_command->add_option("--policies", verdicts.policies, "policies of the mesh")->check(CLI::Range(200, 100'000));
     verdicts_command->add_option("--rounds", verdicts.rounds, "times that everything is computed")->check(CLI::Range(1, 1'000));
+    const warren::bench::LoadCommands load(app);
     CLI11_PARSE(app, argc, argv);
 
-    auto report = *policy_command ? warren::bench::policy_bench(policy)
-                  : *xds_command  ? warren::bench::xds_bench(xds)
-                  : *ca_command   ? warren::bench::ca_bench(ca)
-                                  : warren::bench::verdict_bench(verdicts);
+    auto asked = load.run();
+    auto report = asked             ? *std::move(asked)
+                  : *policy_command ? warren::bench::policy_bench(policy)
+                  : *xds_command    ? warren::bench::xds_bench(xds)
+                  : *ca_command     ? warren::bench::ca_bench(ca)
+                                    : warren::bench::verdict_bench(verdicts);
     if (!report) {
         std::fprintf(stderr, "warren-bench: %s\n", report.error().message().c_str());
         return 1;
