@@ -17,7 +17,7 @@ import statistics
 import sys
 import time
 
-from bench_lab import PORT, BenchLab
+from bench_lab import PORT, BenchLab, end_cleanly, processes_for
 from compare import resident
 
 import apps  # of tests/mesh, whose folder bench_lab put on the path
@@ -62,18 +62,17 @@ def map_bytes(status):
 
 
 def slab_bytes():
-    for line in pathlib.Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("Slab:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("/proc/meminfo has no Slab")
+    """Objects in use, whatever slabs are kept for the next ones."""
+    rows = [line.split() for line in pathlib.Path("/proc/slabinfo").read_text(encoding="ascii").splitlines()[2:]]
+    return sum(int(row[1]) * int(row[3]) for row in rows)
 
 
 # -- connections
 
 def connections(options):
     """What an open direct connection adds to the kernel's memory: in maps, and in slabs beyond what a plain one takes there."""
-    count = 500 if options.quick else 100_000
-    lab = BenchLab(relay=False, serving=("near", "neighbour"), ports=8)
+    count = 500 if options.quick else options.connections
+    lab = BenchLab(relay=False, serving=("near", "neighbour"), processes=processes_for(count))
     with contextlib.closing(lab):
         agent, targets, out = agent_of(lab), lab.targets(), {"connections": count}
         out["maps MB, none open"] = round(map_bytes(agent.status()) / 1e6, 2)
@@ -106,7 +105,7 @@ def captured(agent, names):
 def enrolment(options):
     """From the pod's line in the file to its state in the agent: one pod, many times, and many at once."""
     rounds, many = (2, 10) if options.quick else (30, 200)
-    # Two on each address range of the lab; their namespaces are made first, as a runtime does.
+    # Their namespaces are made first, as a runtime does.
     lab = BenchLab(more=tuple((f"more{i}", 1, "other") for i in range(many)), relay=False, serving=())
     with contextlib.closing(lab):
         agent = agent_of(lab)
@@ -222,6 +221,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(FIGURES))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--connections", type=int, default=100_000, help="open at once")
     parser.add_argument("--json")
     options = parser.parse_args()
     wanted = options.only.split(",")
@@ -231,6 +231,7 @@ def main():
     if os.geteuid() != 0:
         print("needs root: network namespaces, kernel programs", file=sys.stderr)
         return 77
+    end_cleanly()
     result = {}
     for name in wanted:
         result[name] = FIGURES[name](options)

@@ -2,8 +2,11 @@
 """The lab that is measured: two nodes with real agents and tunnels (tests/mesh), pods in the mesh and pods that are not, servers in all of
 them, the reference relay, and the parts whose CPU is counted. States (agent away, flows off, BBR, policies) are entered and left again."""
 import contextlib
+import itertools
 import os
 import pathlib
+import resource
+import signal
 import subprocess
 import sys
 
@@ -33,11 +36,22 @@ SETTINGS = {"same-node-mode": "direct", "same-node-overrides": "default/inside=e
 START_S = 20.0
 
 
+def processes_for(connections):
+    """How many processes it takes to hold so many, each with some descriptors to spare."""
+    room = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200
+    return -(-connections // room)
+
+
+def end_cleanly():
+    """A request to end unwinds as Ctrl-C does, so that nothing of a lab stays."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 class BenchLab:
     """more: further pods as the lab takes them, in the mesh. settings: of the agents, over SETTINGS. serving: names of the pods with a
-    server, ports of them each; relay: the reference beside it."""
+    server; processes of them each, on ports of their own, for more connections than one may open; relay: the reference beside it."""
 
-    def __init__(self, more=(), settings=None, serving=("near", "inside", "server", "neighbour", "far"), ports=1, relay=True, prepare=None):
+    def __init__(self, more=(), settings=None, serving=("near", "inside", "server", "neighbour", "far"), processes=1, relay=True, prepare=None):
         for program in (BENCH, os.environ["WARREN_AGENT"], os.environ["WARREN_ZTUNNEL"]):
             if not os.access(program, os.X_OK):
                 raise SystemExit(f"{program} is missing; build the release preset, or name a build folder by WARREN_BENCH_BUILD")
@@ -45,8 +59,8 @@ class BenchLab:
         self.world = World(pods=(*PODS, *more), by_agent=True, agent=self.settings)
         self.pods = self.world.pods
         self.cgroups = {}
-        self.ports = ports
-        self.others = []
+        self.processes = processes
+        self.others, self.numbers = [], itertools.count(1)
         try:
             if prepare:
                 prepare(self.world)
@@ -71,7 +85,7 @@ class BenchLab:
             self._start(p.asker, "relay", "relay", "--listen", f"127.0.0.1:{RELAY_IN}", "--to", f"{p.far.v4}:{RELAY_BETWEEN}", "--tls-out")
 
     def _start(self, pod, part, *arguments):
-        log = self.world.folder / f"bench-{part}-{pod.name}"
+        log = self.world.folder / f"bench-{next(self.numbers)}-{part}-{pod.name}"
         process = pod.start(*self._within(part), BENCH, *arguments, env={}, log=log)
         eventually(lambda: process.poll() is not None or "listening" in log.read_text(), f"{arguments} listening", START_S)
         if process.poll() is not None:
@@ -82,7 +96,8 @@ class BenchLab:
         return ("/bin/sh", "-c", f'echo $$ > {self.cgroups[part]}/cgroup.procs && exec "$0" "$@"')
 
     def serve(self, pod):
-        return self._start(pod, "load", "serve", "--listen", f"[::]:{PORT}", "--ports", str(self.ports))
+        for number in range(self.processes):
+            self._start(pod, "load", "serve", "--listen", f"[::]:{PORT + number}")
 
     def load(self, pod, mode, to, *arguments):
         """The figures of one load, from within the pod."""
@@ -92,16 +107,21 @@ class BenchLab:
     @contextlib.contextmanager
     def held(self, pod, to, connections, deadline=180.0):
         """So many open connections, held while this lasts: what the load said once they were open."""
+        ip, port = to.rsplit(":", 1)
         with pod.inside():
-            process = subprocess.Popen([*self._within("load"), BENCH, "load", "idle", to, "--connections", str(connections), "--ports", str(self.ports),
-                                        "--seconds", str(deadline)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            clients = [subprocess.Popen([*self._within("load"), BENCH, "load", "idle", f"{ip}:{int(port) + i}", "--connections", str(connections // self.processes + (i < connections % self.processes)),
+                                         "--seconds", str(deadline)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                       for i in range(self.processes)]
         try:
-            yield last_json(process.stdout.readline())
+            first = [last_json(client.stdout.readline()) for client in clients]
+            yield {key: sum(one[key] for one in first) for key in ("ops", "failed", "per_second")}
         finally:
-            process.stdin.close()
-            last = process.stdout.readline()
-            process.wait(30)
-        if last_json(last)["lost"]:
+            for client in clients:
+                client.stdin.close()
+            last = [client.stdout.readline() for client in clients]
+            for client in clients:
+                client.wait(60)
+        if any(last_json(one)["lost"] for one in last):
             raise AssertionError(f"idle connections: {last}")
 
     # -- what is compared
@@ -139,16 +159,22 @@ class BenchLab:
 
     @contextlib.contextmanager
     def agents_gone(self):
-        """As if nothing had ever been installed; the tunnels wait."""
+        """As if nothing had ever been installed. The tunnels go too: a new agent is told of their listeners when they begin to listen."""
+        for tunnel in self.world.tunnels.values():
+            tunnel.terminate()
+        for tunnel in self.world.tunnels.values():
+            tunnel.wait_exit()
         for agent in self.world.agents.values():
             agent.stop()
             agent.uninstall()
         yield
-        self._agents_back()
-
-    def _agents_back(self):
         for agent in self.world.agents.values():
             agent.start().wait_answers()
+        for tunnel in self.world.tunnels.values():
+            tunnel.start().wait_ready()
+        self._settled()
+
+    def _settled(self):
         for agent in self.world.agents.values():
             agent.wait_ready()
         self.wait_rows()
@@ -166,7 +192,8 @@ class BenchLab:
         for agent in self.world.agents.values():
             agent.stop()
             agent.settings = {"mesh-file": agent.settings["mesh-file"], **settings}
-        self._agents_back()
+            agent.start().wait_answers()
+        self._settled()
 
     @contextlib.contextmanager
     def congestion(self, name):

@@ -16,7 +16,7 @@ import os
 import sys
 
 import report
-from bench_lab import GUESTS, BenchLab
+from bench_lab import GUESTS, BenchLab, end_cleanly
 from cases import CASES, SHORT, run
 
 GROUPS = ("same", "cross", "unenrolled", "flows", "bbr", "policies", "pods", "idle", "other")
@@ -166,6 +166,7 @@ def main():
     if os.geteuid() != 0:
         print("needs root: network namespaces, kernel programs", file=sys.stderr)
         return 77
+    end_cleanly()
     result = measure(options)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
