@@ -100,7 +100,10 @@ base::Result<void> Node::attach() {
         WARREN_LOG(kNode, base::log::Level::Warn, "a changed policy counts for new connections only on the same-node path",
                    {"why", destroyer.error().message()});
     }
-    tunnel_ = TRY(TunnelLink::start(*loop_, settings_.zds_socket(), settings_.redirection ? tunnel_cgroups_.get() : nullptr));
+    ZdsOptions zds{.path = settings_.zds_socket()};
+    zds.begin_anew = std::any_of(object_->maps().begin(), object_->maps().end(),
+                                 [](const MapReport& map) { return map.name == "wr_listeners" && map.how == MapReport::How::Made; });
+    tunnel_ = TRY(TunnelLink::start(*loop_, std::move(zds), settings_.redirection ? tunnel_cgroups_.get() : nullptr));
     store_.emplace(TRY(EnrolmentStore::open(*pins_, *maps_)));
     const Enrolment::Parts parts{*loop_, *maps_, *attachments_, *store_, *netns_, *tunnel_, *this};
     EnrolmentSettings enrolment;

@@ -12,9 +12,9 @@ const base::log::Area kTunnel("tunnel");
 
 }  // namespace
 
-base::Result<std::unique_ptr<TunnelLink>> TunnelLink::start(base::Loop& loop, const std::string& path, TunnelCgroups* cgroups) {
+base::Result<std::unique_ptr<TunnelLink>> TunnelLink::start(base::Loop& loop, ZdsOptions options, TunnelCgroups* cgroups) {
     std::unique_ptr<TunnelLink> link(new TunnelLink(cgroups));
-    link->server_ = TRY(ZdsServer::start(loop, {.path = path}, *link));
+    link->server_ = TRY(ZdsServer::start(loop, std::move(options), *link));
     return link;
 }
 
@@ -39,7 +39,6 @@ base::Result<void> TunnelLink::tunnel_connected(const TunnelPeer& peer) {
     uint64_t cgroup = 0;
     if (cgroups_ != nullptr) cgroup = TRY(cgroups_->connected(peer.pid));
     cgroup_of_[peer.id] = cgroup;
-    WARREN_LOG(kTunnel, base::log::Level::Info, "tunnel connected", {"pid", static_cast<int64_t>(peer.pid)}, {"cgroup", cgroup});
     if (on_change) on_change();
     return {};
 }

@@ -21,7 +21,7 @@ namespace warren::node {
 class TunnelLink final : public TunnelPods, private TunnelEvents {
   public:
     // cgroups null: redirection is off, so nothing is exempt. Both outlive the link.
-    static base::Result<std::unique_ptr<TunnelLink>> start(base::Loop& loop, const std::string& path, TunnelCgroups* cgroups);
+    static base::Result<std::unique_ptr<TunnelLink>> start(base::Loop& loop, ZdsOptions options, TunnelCgroups* cgroups);
 
     [[nodiscard]] bool connected() const override;
     void pod_ready(PodPtr pod, std::shared_ptr<const base::Netns> netns, Done done) override;

@@ -107,6 +107,7 @@ bool ZdsConnection::take_hello(std::string_view packet) {
         return false;
     }
     stage_ = Stage::Snapshot;
+    anew_ = owner_.begins_anew(*this);
     update();
     return stage_ != Stage::Gone;
 }
@@ -163,6 +164,7 @@ void ZdsConnection::changed(const std::string& uid, bool replaced) {
 }
 
 ZdsConnection::Message ZdsConnection::next_message() {
+    if (stage_ == Stage::Snapshot && anew_) return {Kind::SnapshotSent, {}};
     while (!turns_.empty()) {
         std::string uid = std::move(turns_.front());
         turns_.pop_front();

@@ -28,6 +28,8 @@ class ZdsOwner {
     virtual void gone(ZdsConnection& connection) = 0;
     // After a snapshot: what changed meanwhile is this connection's if it is the newest.
     virtual bool newest(const ZdsConnection& connection) = 0;
+    // It is to hear of no pods first (ZdsOptions::begin_anew).
+    virtual bool begins_anew(const ZdsConnection& connection) = 0;
 };
 
 class ZdsConnection final : public base::IoHandler, public base::Buried {
@@ -75,6 +77,7 @@ class ZdsConnection final : public base::IoHandler, public base::Buried {
     std::deque<std::string> turns_;
     std::set<std::string> touched_;
     Message outstanding_;
+    bool anew_ = false;           // its snapshot is empty, and the pods follow
     bool writing_ = false;        // outstanding_ waits for room in the socket
     std::set<std::string> told_;  // Adds sent and not taken back
     std::map<std::string, std::string> refused_;

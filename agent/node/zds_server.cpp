@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 #include <utility>
 
 namespace warren::node {
@@ -59,6 +60,7 @@ class Server final : public ZdsServer, public ZdsOwner, private base::IoHandler 
     const std::map<std::string, TunnelPod>& pods() override { return pods_; }
     std::chrono::milliseconds patience() override { return options_.patience; }
     bool newest(const ZdsConnection& connection) override { return !connections_.empty() && connections_.back() == &connection; }
+    bool begins_anew(const ZdsConnection& connection) override { return options_.begin_anew && seen_.insert(connection.peer().pid).second; }
     void gone(ZdsConnection& connection) override {
         std::erase(connections_, &connection);
         if (closing_) return;
@@ -101,6 +103,7 @@ class Server final : public ZdsServer, public ZdsOwner, private base::IoHandler 
     UnixListener listener_;
     std::map<std::string, TunnelPod> pods_;
     std::vector<ZdsConnection*> connections_;  // oldest first
+    std::set<pid_t> seen_;                     // processes that began anew
     ZdsStats counts_;
     uint64_t last_id_ = 0;
     bool closing_ = false;

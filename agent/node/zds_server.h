@@ -74,6 +74,9 @@ struct ZdsOptions {
     std::string path;
     std::chrono::milliseconds patience = std::chrono::seconds(5);
     size_t max_tunnels = 8;
+    // The kernel's maps are new: a tunnel that runs already listens where no program saw it begin to. Each process is first told that there
+    // are no pods, once, so that it listens anew.
+    bool begin_anew = false;
 };
 
 class ZdsServer {

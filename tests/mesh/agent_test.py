@@ -231,6 +231,21 @@ class AwayAndBack(ByAgent):
             self.assertEqual(bare.recv(4), b"ping")
 
 
+    def test_an_agent_installed_beside_running_tunnels_learns_where_they_listen(self):
+        w = self.world
+        self.wait_rows()
+        for agent in w.agents.values():
+            agent.stop()
+            agent.uninstall()
+        for agent in w.agents.values():
+            agent.back()
+        for agent in w.agents.values():
+            agent.wait_ready()
+        w.agents["n1"].wait_captured(w.pods.client, w.pods.near)
+        w.agents["n2"].wait_captured(w.pods.server, w.pods.other)
+        eventually(self.works, lambda: f"{w.agents['n2'].counters()}\n{w.agents['n2'].log_tail()}")
+
+
 class Membership(ByAgent):
     def test_nothing_a_pod_connects_to_changes_its_membership(self):
         """Trap 1: every port of the tunnel and the agent, and the addresses that other meshes use as magic words."""
