@@ -82,20 +82,32 @@ struct Search {
     }
 };
 
+// How far below the root of the tree a mount is, as this process sees it: "/.." leads out of its own cgroup namespace, towards the root, as
+// the host's tree does that is mounted into a container.
+long depth_of(const std::string& root) {
+    long depth = 0;
+    std::istringstream parts(root);
+    for (std::string part; std::getline(parts, part, '/');)
+        if (!part.empty()) depth += part == ".." ? -1 : 1;
+    return depth;
+}
+
 }  // namespace
 
-base::Result<std::string> find_cgroup2() {
-    std::ifstream in("/proc/self/mountinfo");
-    std::string best, best_root;
+base::Result<std::string> find_cgroup2(const std::string& mountinfo) {
+    std::ifstream in(mountinfo);
+    std::string best;
+    long best_depth = 0;
     for (std::string line; std::getline(in, line);) {
         const size_t dash = line.find(" - cgroup2 ");
         if (dash == std::string::npos) continue;
         std::istringstream fields(line);
         std::string id, parent, device, root, mount;
         fields >> id >> parent >> device >> root >> mount;
-        if (!best.empty() && root.size() >= best_root.size()) continue;
+        const long depth = depth_of(unescape(root));
+        if (!best.empty() && depth >= best_depth) continue;
         best = unescape(mount);
-        best_root = root;
+        best_depth = depth;
     }
     if (!best.empty()) return best;
     return base::Error{

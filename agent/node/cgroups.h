@@ -16,7 +16,7 @@
 namespace warren::node {
 
 // The mount point nearest to the root of the tree, from /proc/self/mountinfo; NotFound with the fix.
-base::Result<std::string> find_cgroup2();
+base::Result<std::string> find_cgroup2(const std::string& mountinfo = "/proc/self/mountinfo");
 
 struct Cgroup {
     std::string path;  // directory

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// warren-agent [run | uninstall | version | help] [--flags]: the privileged half of the node (docs/agent.md). `run` is the default.
+// warren-agent [run | uninstall | retire | version | help] [--flags]: the privileged half of the node (docs/agent.md). `run` is the
+// default; `retire` is for the chart's hook, and runs without privileges.
+#include "agent/kube/kube_config.h"
 #include "agent/node/daemon.h"
+#include "agent/node/departure.h"
 #include "agent/node/settings.h"
 #include "agent/xds/channel.h"
 #include "base/end_of_process.h"
 #include "base/log.h"
 
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +28,24 @@ base::Result<ReadSettings> settings_from(std::vector<std::string> args, Purpose 
     sources.file_may_be_missing = true;
     sources.args = std::move(args);
     return read_settings(sources, purpose);
+}
+
+base::Result<std::shared_ptr<kube::Endpoint>> api_server() {
+    const auto config = TRY(kube::in_cluster_config([](const char* name) -> const char* { return std::getenv(name); }));
+    return kube::Endpoint::create(config);
+}
+
+// After the daemon has ended. The pod is killed 30 seconds after it was told to end, or later.
+base::Result<void> clean_up_if_removed(const Settings& settings) {
+    if (settings.daemonset.empty()) return {};
+    const auto self = TRY(DaemonSetName::parse(settings.daemonset));
+    kube::Client client(TRY(api_server()));
+    if (TRY(departure_of(client, self, std::chrono::steady_clock::now() + std::chrono::seconds(20))) == Departure::Replaced) {
+        WARREN_LOG(kMain, base::log::Level::Info, "the DaemonSet stays: so does what the kernel has");
+        return {};
+    }
+    WARREN_LOG(kMain, base::log::Level::Info, "the DaemonSet is removed: taking Warren off this node");
+    return uninstall(settings);
 }
 
 base::Result<int> run(std::vector<std::string> args) {
@@ -44,6 +68,8 @@ base::Result<int> run(std::vector<std::string> args) {
     WARREN_LOG(kMain, base::log::Level::Info, "stopping; the kernel keeps what it has", {"why", why});
     base::EndOfProcess::exit_on_second_interrupt();
     daemon.reset();
+    auto cleaned = clean_up_if_removed(settings);
+    if (!cleaned) WARREN_LOG(kMain, base::log::Level::Error, "this node keeps what it has of Warren", {"error", cleaned.error().message()});
     (void)base::log::stop();
     return 0;
 }
@@ -55,19 +81,37 @@ base::Result<int> take_out(std::vector<std::string> args) {
     return 0;
 }
 
+base::Result<int> retire_all(std::vector<std::string> args) {
+    std::string set, selector;
+    std::chrono::nanoseconds patience = std::chrono::minutes(4);
+    base::config::Schema schema;
+    schema.text({.name = "daemonset", .flag = "--daemonset", .help = "NAMESPACE/NAME"}, set);
+    schema.text({.name = "selector", .flag = "--selector", .help = "labels of its pods"}, selector);
+    schema.duration({.name = "wait", .flag = "--wait", .help = "for the pods to go"}, patience, std::chrono::seconds(1),
+                    std::chrono::hours(1));
+    if (TRY(schema.read({.args = std::move(args)})).help) return std::fputs(schema.help("warren-agent retire").c_str(), stdout) < 0;
+    if (selector.empty()) return base::invalid("--selector is missing: give the labels of the DaemonSet's pods, as in app=warren-agent");
+    const auto name = TRY(DaemonSetName::parse(set));
+    kube::Client client(TRY(api_server()));
+    TRY(retire(client, name, selector, std::chrono::steady_clock::now() + patience));
+    std::printf("warren-agent: DaemonSet %s and its pods are gone\n", set.c_str());
+    return 0;
+}
+
 base::Result<int> dispatch(std::string_view word, std::vector<std::string> args) {
     if (word == "run") return run(std::move(args));
     if (word == "uninstall") return take_out(std::move(args));
+    if (word == "retire") return retire_all(std::move(args));
     if (word == "version") {
         std::puts("warren-agent " WARREN_VERSION);
         return 0;
     }
     if (word == "help") {
-        std::puts("warren-agent [run | uninstall | version | help]\n");
+        std::puts("warren-agent [run | uninstall | retire | version | help]\n");
         std::fputs(settings_help().c_str(), stdout);
         return 0;
     }
-    return base::invalid("no command \"" + std::string(word) + "\"; commands are run, uninstall, version, help");
+    return base::invalid("no command \"" + std::string(word) + "\"; commands are run, uninstall, retire, version, help");
 }
 
 }  // namespace

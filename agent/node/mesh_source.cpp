@@ -12,6 +12,8 @@
 #include <mutex>
 #include <utility>
 
+#include <unistd.h>
+
 namespace warren::node {
 namespace {
 
@@ -84,6 +86,8 @@ base::Result<xds::ClientOptions> upstream(const Settings& settings) {
     options.roots = TRY(xds::RootSource::from_setting("xds.roots", settings.xds_roots));
     if (!settings.xds_token.empty()) options.token = xds::TokenSource::from_setting(settings.xds_token, nullptr);
     options.cluster_id = settings.cluster_id;
+    // In a cluster the control plane compares what we say of our pod with the token (Kubernetes contract 5.1).
+    options.node = xds::NodeSettings::from_environment(environ);
     options.node.node_name = settings.node_name;
     options.node.metadata["CLUSTER_ID"] = settings.cluster_id;
     return options;

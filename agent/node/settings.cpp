@@ -37,6 +37,9 @@ void declare_places(Schema& s, Settings& to) {
     s.text(key("node.name", "this node, as the control plane names it", {"NODE_NAME"}), to.node_name);
     s.text(key("run_dir", "folder for the local sockets; default /run/<instance>"), to.run_dir, 64);
     s.text(key("state_dir", "folder for what outlives a restart; default: run_dir"), to.state_dir);
+    s.text(
+        key("daemonset", "NAMESPACE/NAME of the agent's own: where it is removed, the agent takes all of Warren off the node at its end"),
+        to.daemonset);
     s.text(key("bpffs", "mount point of the BPF file system"), to.bpffs);
     s.text(key("node_netns", "the node's own network namespace; another one where several nodes share a machine"), to.node_netns);
     s.text(key("cgroup_root", "cgroup2 folder whose processes are looked at; default: the cgroup2 mount"), to.cgroup_root);

@@ -30,6 +30,7 @@ struct Settings {
     std::string cgroup_root;                    // empty: the cgroup2 mount
     std::string node_netns = "/proc/1/ns/net";  // the node's own: never captured
     std::string state_dir;                      // default <run_dir>: ids that must outlive a restart
+    std::string daemonset;                      // NS/NAME that this agent is of; empty: it always leaves the kernel as it is
 
     // Whom the agent enrols, and where the mesh comes from.
     std::string pods_file;

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 
 using namespace warren;
 using namespace warren::node;
@@ -161,4 +162,20 @@ TEST_CASE("kubelet cgroup: a configured one is taken, the root never") {
     REQUIRE_FALSE(refused);
     CHECK(refused.error().message().find("root cgroup") != std::string::npos);
     CHECK(must(agent.maps.kubelets.count()) == 0);
+}
+
+TEST_CASE("cgroups: of a container's own cgroup2 and the host's, the host's is taken") {
+    const std::string path = std::filesystem::temp_directory_path() / ("warren-mountinfo-" + std::to_string(::getpid()));
+    const auto found = [&path](const char* text) {
+        std::ofstream(path) << text;
+        return must(find_cgroup2(path));
+    };
+    // As in a pod of a host with cgroup2 alone: a namespace of its own, whose root is the pod's cgroup.
+    CHECK(found("1 0 0:26 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n"
+                "2 0 0:26 /../../../.. /host/sys/fs/cgroup ro master:9 - cgroup2 cgroup2 rw\n") == "/host/sys/fs/cgroup");
+    // As in a pod of a hybrid host: no namespace, and the tree is below.
+    CHECK(found("1 0 0:30 / /host/sys/fs/cgroup ro - tmpfs cgroup rw\n"
+                "2 0 0:26 / /host/sys/fs/cgroup/unified ro - cgroup2 cgroup2 rw\n") == "/host/sys/fs/cgroup/unified");
+    CHECK(found("1 0 0:26 /pods/a /sys/fs/cgroup ro - cgroup2 cgroup rw\n2 0 0:26 / /host ro - cgroup2 c rw\n") == "/host");
+    std::filesystem::remove(path);
 }
