@@ -91,7 +91,8 @@ def package_of(path):
 
 
 class Layer:
-    """A tar of one layer; entries are added in any order and written sorted, folders before what is in them."""
+    """A tar of one layer; entries are added in any order and written sorted, folders before what is in them. Content: bytes of a file, the
+    target of a link, nothing for a folder."""
 
     def __init__(self):
         self.entries = {}
@@ -106,6 +107,9 @@ class Layer:
             self.folder("/".join(parts[:i]))
         self.entries[path] = (mode, content)
 
+    def link(self, path, target):
+        self.entries[path.lstrip("/")] = (0o777, target)
+
     def bytes(self):
         out = io.BytesIO()
         with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -116,6 +120,10 @@ class Layer:
                 entry.mtime = epoch()
                 if content is None:
                     entry.type = tarfile.DIRTYPE
+                    tar.addfile(entry)
+                elif isinstance(content, str):
+                    entry.type = tarfile.SYMTYPE
+                    entry.linkname = content
                     tar.addfile(entry)
                 else:
                     entry.size = len(content)
@@ -182,7 +190,7 @@ def sbom(name, version, programs, packages):
     return json.dumps(body, indent=1).encode() + b"\n"
 
 
-def archive(out, name, version, layers):
+def archive(out, name, version, layers, entrypoint=()):
     """The OCI image layout (image-spec 1.1, image-layout.md) as a tar, with the name that containerd imports it under."""
     architecture = ARCHITECTURES.get(platform.machine()) or fail(f"unknown architecture {platform.machine()}")
     blobs = {}
@@ -196,9 +204,8 @@ def archive(out, name, version, layers):
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch()))
     config = blob("config.v1+json", json.dumps({
         "created": created, "architecture": architecture, "os": "linux",
-        "config": {"Env": [f"PATH=/{WHERE}"], "WorkingDir": "/", "Labels": {
-            "org.opencontainers.image.title": "warren", "org.opencontainers.image.version": version,
-            "org.opencontainers.image.licenses": "Apache-2.0"}},
+        "config": {"Env": [f"PATH=/{WHERE}:/bin"], "WorkingDir": "/", **({"Entrypoint": list(entrypoint)} if entrypoint else {}), "Labels": {
+            "org.opencontainers.image.title": name.rsplit("/", 1)[-1].split(":")[0], "org.opencontainers.image.version": version}},
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in described]},
         "history": [{"created": created, "created_by": "tools/image.py"} for _ in described]}, sort_keys=True).encode())
     manifest = blob("manifest.v1+json", json.dumps({
@@ -244,4 +251,5 @@ def main():
     print(f"{args.out}: {args.name}, {os.path.getsize(args.out) >> 20} MiB, {len(programs)} programs, {len(packages)} packages")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -84,7 +84,7 @@ base::Result<xds::ClientOptions> upstream(const Settings& settings) {
     options.address = settings.xds_address;
     options.alternative_host = settings.xds_alternative_host;
     options.roots = TRY(xds::RootSource::from_setting("xds.roots", settings.xds_roots));
-    if (!settings.xds_token.empty()) options.token = xds::TokenSource::from_setting(settings.xds_token, nullptr);
+    if (!settings.xds_token.empty()) options.token = xds::TokenSource::from_setting(settings.xds_token, {});
     options.cluster_id = settings.cluster_id;
     // In a cluster the control plane compares what we say of our pod with the token (Kubernetes contract 5.1).
     options.node = xds::NodeSettings::from_environment(environ);

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# tests/cluster/run.sh [hybrid|v2]...: the chart in a real two-node cluster on this machine, once for each cgroup layout (both without an
+# argument). As root. Builds the cluster's programs into a cache (once, 7 to 15 minutes), Warren's programs (build/dev, or WARREN_BIN) and
+# its image; one cluster at a time on a machine. KEEP=1 leaves the last cluster up for a look.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+[ "$(id -u)" = 0 ] || { echo "run.sh: needs root: network namespaces, mounts, cgroups" >&2; exit 77; }
+cache=${KL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/warren-cluster}
+"$here/prepare.sh"
+
+bin=${WARREN_BIN:-$root/build/dev/bin}
+programs=(warren warren-agent warren-cni warren-controller warren-ztunnel)
+if [ -z "${WARREN_BIN:-}" ]; then
+  (cd "$root" && cmake --preset dev >/dev/null && cmake --build --preset dev --target "${programs[@]}" >/dev/null)
+fi
+
+work=$(mktemp -d /tmp/warren-cluster-XXXXXX)
+export KL_RUN=$work/run KL_IMAGES=$work/images
+mkdir -p "$KL_IMAGES"
+ln -s "$cache"/images/*.tar "$KL_IMAGES/"
+"$root/tools/image.py" --bin "$bin" --name docker.io/warren/warren:test --out "$KL_IMAGES/warren.tar"
+
+exec 9>/tmp/cluster.lock
+flock -w 1800 9 || { echo "run.sh: another cluster is up on this machine (/tmp/cluster.lock)" >&2; exit 1; }
+
+modes=("$@")
+[ ${#modes[@]} -gt 0 ] || modes=(hybrid v2)
+status=0
+for mode in "${modes[@]}"; do
+  case $mode in hybrid) export KL_CGROUP=;; v2) export KL_CGROUP=v2;; *) echo "run.sh: no cgroup layout '$mode'; hybrid or v2" >&2; exit 2;; esac
+  echo "== cgroups: $mode"
+  # The lock is ours, not the cluster's programs'.
+  if "$here/cluster.sh" up 2 9>&- && KUBECONFIG=$KL_RUN/pki/admin.kubeconfig PATH=$cache/bin:$PATH \
+    timeout 900 python3 "$here/chart_test.py" "$root" 9>&-; then :; else status=1; fi
+  [ "${KEEP:-}" = 1 ] || "$here/cluster.sh" down 9>&-
+done
+[ "${KEEP:-}" = 1 ] && echo "kept: KL_RUN=$KL_RUN; end it with KL_RUN=$KL_RUN $here/cluster.sh down" || rm -rf "$work"
+exit $status
