@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages of tools/packages.txt that are missing. Quick when none is. Needs root only when it installs.
+# Servers among them are for tests and the lab, which start their own: the machine's are neither started nor enabled by this.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 list=$here/packages.txt
@@ -16,6 +17,12 @@ fi
 echo "installing: $(echo $missing)" >&2
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q update >/dev/null
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
 # shellcheck disable=SC2086
 apt-get -q -y install --no-install-recommends $missing >/tmp/warren-install.$$.log 2>&1 || {
     tail -n 30 "/tmp/warren-install.$$.log" >&2
@@ -23,3 +30,8 @@ apt-get -q -y install --no-install-recommends $missing >/tmp/warren-install.$$.l
     exit 1
 }
 rm -f "/tmp/warren-install.$$.log"
+for pair in nginx-light:nginx redis-server:redis-server postgresql:postgresql; do
+    if echo "$missing" | grep -qx "${pair%%:*}" && command -v systemctl >/dev/null; then
+        systemctl disable --quiet "${pair##*:}" 2>/dev/null || echo "could not disable the service ${pair##*:}; it starts with the machine" >&2
+    fi
+done

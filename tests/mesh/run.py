@@ -6,6 +6,8 @@
     run.py policy_test.py                    one file
     run.py policy_test.py TestCase.test_name one test
     run.py --list policy_test.py             "TestCase.test_name" lines
+
+WARREN_TESTS_FOLDER: another folder, for example tests/lab.
 """
 import faulthandler
 import os
@@ -13,7 +15,7 @@ import pathlib
 import sys
 import unittest
 
-HERE = pathlib.Path(__file__).resolve().parent
+HERE = pathlib.Path(os.environ.get("WARREN_TESTS_FOLDER", pathlib.Path(__file__).parent)).resolve()
 sys.path.insert(0, str(HERE))
 HANGS_S = 100  # below ctest's own timeout, so that a hang shows where
 
