@@ -178,6 +178,7 @@ void ServerStream::pump() {
     const grpc::Slice slices[] = {borrow(std::move(out->body)), grpc::Slice(out->tail)};
     out_ = grpc::ByteBuffer(slices, 2);
     writing_ = true;
+    write_began_ = hub_->clock.now();
     StartWrite(&out_);
 }
 
@@ -231,11 +232,14 @@ void ServerStream::push() {
 
 void ServerStream::sweep() {
     const std::lock_guard lock(mutex_);
-    if (finished_ || last_) return;
+    if (finished_) return;
     const ServerOptions& options = hub_->options;
     const base::MonoTime now = hub_->clock.now();
     const auto waiting = session_.waiting_since();
-    if ((!authorized_ && now - opened_ > options.first_request_timeout) || (waiting && now - *waiting > options.answer_timeout)) {
+    // Also of a stream that is to end: its last write holds an encoding, and counts against what all clients share.
+    const bool stuck = writing_ && now - write_began_ > options.answer_timeout;
+    if (last_ && !stuck) return;
+    if (stuck || (!authorized_ && now - opened_ > options.first_request_timeout) || (waiting && now - *waiting > options.answer_timeout)) {
         ++hub_->counters.timed_out;
         WARREN_LOG_LIMITED(kLog, Level::Warn, limiter, peer_key_, "xds client does not answer", {"peer", base::log::Plain{peer_}});
         // A write that nobody reads would never be done.

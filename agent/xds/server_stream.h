@@ -92,6 +92,7 @@ class ServerStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
     std::string identity_;
     grpc::ByteBuffer in_, out_;
     std::optional<grpc::Status> last_;  // to finish with once the write under way is done
+    base::MonoTime write_began_{};      // of the write under way
     bool authenticated_ = false, authorized_ = false, writing_ = false, finished_ = false;
 };
 

@@ -351,6 +351,31 @@ TEST_CASE("xds server: a client that stops reading is given up at its deadline, 
     CHECK(stuck.wait_for([&] { return stuck.state.size() == 21; }));
 }
 
+TEST_CASE("xds server: a stream that is to end does not wait for ever for a client that stopped reading") {
+    ServerWorld w;
+    auto options = w.server_options();
+    options.max_stream_age = 2s;
+    options.answer_timeout = 4s;
+    w.start_server(options);
+    w.set("a", "1", "x");
+    w.publish();
+    Relay relay(w.port);
+    auto slow = w.client_options();
+    slow.address = "https://localhost:" + std::to_string(relay.port());
+    RecordingHandler stuck;
+    auto made = xds::Client::create(slow, stuck);
+    REQUIRE(made);
+    (*made)->start();
+    REQUIRE(stuck.wait_for([&] { return stuck.state.size() == 1; }));
+    relay.freeze();
+    for (int i = 0; i < 20; ++i) w.set("big" + std::to_string(i), "1", std::string(1 << 20, 'x'));
+    w.publish();
+    CHECK(w.wait_until([&] { return w.server->stats().clients == 0; }));
+    CHECK(w.server->stats().timed_out == 1);
+    CHECK(w.wait_until([&] { return w.server->stats().encoded_bytes == 0; }));
+    relay.thaw();
+}
+
 TEST_CASE("xds server: limits of streams: in all and of one address; old streams are ended in good order") {
     ServerWorld w;
     auto options = w.server_options();
