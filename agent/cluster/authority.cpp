@@ -220,8 +220,11 @@ const AuthorityOptions& Authority::options() const { return impl_->options; }
 
 base::Result<bool> Authority::refresh() {
     const std::lock_guard lock(impl_->refresh_mutex);
-    TRY(impl_->steps_due());
-    return impl_->load();
+    // A step that fails, on a full disk say, must not keep a revocation from being heard of.
+    const auto stepped = impl_->steps_due();
+    auto loaded = impl_->load();
+    if (loaded && !*loaded && !stepped) return stepped.error();
+    return loaded;
 }
 
 base::Result<void> Authority::begin_rotation() {

@@ -341,6 +341,23 @@ TEST_CASE("authority: revoked serials become signed lists that openssl and the t
     CHECK(read(w.dir.file("root-cert.pem")) == authority->trust()->roots_pem);
 }
 
+TEST_CASE("authority: a rotation step that fails does not keep a revocation from being heard of") {
+    CaWorld w;
+    const auto authority = w.open();
+    w.clock.advance(w.options.root_lifetime * 81 / 100);
+    // Nobody can take the lock, so the new root that is due cannot be made.
+    REQUIRE(std::filesystem::remove(w.dir.file("state/lock")));
+    REQUIRE(std::filesystem::create_directory(w.dir.file("state/lock")));
+    CHECK_FALSE(authority->refresh());
+    w.dir.write("state/revoked", "node rack-9\n");
+    CHECK(changed(authority->refresh()));
+    CHECK(authority->node_revoked("rack-9"));
+    CHECK_FALSE(authority->refresh());
+    REQUIRE(std::filesystem::remove(w.dir.file("state/lock")));
+    CHECK(changed(authority->refresh()));
+    CHECK(authority->rotation().phase == Phase::Overlap);
+}
+
 TEST_CASE("authority: only its own valid certificates are recognised") {
     CaWorld w, other;
     other.options.trust_domain = w.options.trust_domain;
