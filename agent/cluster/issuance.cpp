@@ -1,9 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/cluster/issuance.h"
 
+#include "base/bytes.h"
+
+#include <openssl/sha.h>
+
+#include <array>
+#include <span>
+
 namespace warren::cluster {
 
 using base::Errc;
+
+namespace {
+
+// Those with a client certificate were vouched for by the handshake; others behind the same address do not shut them out, and each
+// answers for itself: the handshake also vouches for the revoked, and for every workload.
+std::string failure_key(const PresentedCredentials& shown) {
+    if (shown.certificate_pem.empty()) return peer_key(shown.peer);
+    std::array<uint8_t, SHA256_DIGEST_LENGTH> hash{};
+    SHA256(reinterpret_cast<const unsigned char*>(shown.certificate_pem.data()), shown.certificate_pem.size(), hash.data());
+    return "certificate " + base::to_hex(std::span<const uint8_t>(hash).first(16));
+}
+
+}  // namespace
 
 std::string_view status_name(Errc code) {
     switch (code) {
@@ -42,13 +62,12 @@ base::Result<CallerIdentity> Issuance::admit(const PresentedCredentials& shown, 
     AuditEvent event;
     event.peer = shown.peer;
     const std::string address = peer_key(shown.peer);
-    // Those with a client certificate were vouched for by the handshake; others behind the same address do not shut them out.
-    const bool by_address = shown.certificate_pem.empty();
-    if (by_address && !failures_.peek(address)) return limited(event, address);
+    const std::string failing = failure_key(shown);
+    if (!failures_.peek(failing)) return limited(event, failing);
     auto caller = parts_.authenticator->authenticate(shown, deadline);
     if (!caller) {
         ++stats_.unauthenticated;
-        (void)failures_.take(address);
+        (void)failures_.take(failing);
         (void)refused(event, std::move(caller).error());
         return base::Error{Errc::Denied, 0, "", "authentication failed"};  // what exactly is for the audit log
     }

@@ -21,7 +21,7 @@ namespace warren::cluster {
 struct IssuanceLimits {
     RateLimitOptions caller = {
         .per_second = 250, .burst = 2'000, .max_keys = 10'000};                      // by caller: a node that starts has its pods at once
-    RateLimitOptions failures = {.per_second = 5, .burst = 50, .max_keys = 10'000};  // by address: attempts that did not authenticate
+    RateLimitOptions failures = {.per_second = 5, .burst = 50, .max_keys = 10'000};  // by address or certificate: attempts that did not authenticate
 };
 
 struct IssuanceParts {

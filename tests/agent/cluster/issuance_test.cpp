@@ -159,6 +159,18 @@ TEST_CASE("issuance: guessing tokens is limited by address before anybody is ask
     CHECK(w.ask(bearer(good), ""));
 }
 
+TEST_CASE("issuance: a certificate that is no node's floods neither the audit log nor those who review tokens") {
+    IssuanceWorld w;
+    const std::string n1 = w.node_certificate("n1"), web = w.sign(*w.authority).chain.front();
+    auto guess = with_certificate(web);
+    guess.bearer = "guess";
+    int refused = 0;
+    while (!has(failure(w.ask(guess, "")), "RESOURCE_EXHAUSTED") && refused < 1000) ++refused;
+    CHECK(refused == 50);
+    CHECK(w.kubernetes.reviews == 50);
+    CHECK(w.ask(with_certificate(n1), kWeb.uri()));
+}
+
 TEST_CASE("issuance: every issuance and refusal is one line of JSON that says who, what and why, and no secret") {
     IssuanceWorld w;
     const std::string n1 = w.node_certificate("n1"), secret = w.token("one", "n1");
