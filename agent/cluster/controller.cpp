@@ -3,6 +3,7 @@
 
 #include "agent/cluster/controller_http.h"
 #include "agent/cluster/controller_metrics.h"
+#include "base/backoff.h"
 #include "base/bytes.h"
 #include "base/ip.h"
 #include "base/log.h"
@@ -33,11 +34,15 @@ base::Result<void> make_folder(const std::string& path) {
     return {};
 }
 
-// The pod's name where there is one.
+// For people the host's name, which is the pod's where there is one; two processes of one host must not take each other's lease for theirs.
 std::string own_name() {
     std::array<char, 256> name{};
     if (::gethostname(name.data(), name.size() - 1) != 0) return "warren-controller";
-    return name.data();
+    // Containers of one host's network share its name, and each has a process 1.
+    base::RandomEngine random = base::make_random_engine();
+    std::array<uint8_t, 8> tag{};
+    for (uint8_t& byte : tag) byte = static_cast<uint8_t>(random());
+    return std::string(name.data()) + "_" + base::to_hex(tag);
 }
 
 xds::ServerTls tls_of(const ServingCertificate::Material& material) {
