@@ -59,31 +59,40 @@ base::Error service_error(const grpc::Status& status, const std::string& authori
 struct CaClient::Impl {
     CaClientOptions options;
     xds::Endpoint endpoint;
-    mutable std::mutex mutex;  // all below
-    std::shared_ptr<Service::Stub> stub;
+    mutable std::mutex mutex;              // all below
+    std::shared_ptr<Service::Stub> stub;   // null: no certificate of the node yet
     std::set<grpc::ClientContext*> calls;  // in flight
     bool stopped = false;
     Stats stats;
 
     base::Result<std::shared_ptr<Service::Stub>> build() {
-        const std::string roots = TRY(options.roots->load());
-        auto channel =
-            TRY(xds::make_channel(endpoint, roots, {.alternative_host = options.alternative_host, .max_message_bytes = kMaxAnswer}));
+        std::string roots = TRY(options.roots->load());
+        xds::NodeProof proof;
+        if (options.proof) proof = TRY(options.proof());
+        if (!proof.more_roots.empty()) roots.append("\n").append(proof.more_roots);
+        xds::ChannelOptions shape{
+            .alternative_host = options.alternative_host, .max_message_bytes = kMaxAnswer, .certificate = proof.certificate};
+        auto made = xds::make_channel(endpoint, roots, shape);
+        base::wipe(shape.certificate.key_pem);
+        const auto channel = TRY(std::move(made));
         ++stats.channels;
         return std::shared_ptr<Service::Stub>(Service::NewStub(channel));
     }
 
-    // Under the lock.
-    void follow_roots() {
-        if (!options.roots->take_dirty()) return;
+    // Under the lock. An error only while there is no channel at all.
+    base::Result<void> follow_roots() {
+        if (!options.roots->take_dirty() && stub) return {};
         auto built = build();
         if (built) {
             stub = std::move(*built);
-            return;
+            return {};
         }
         options.roots->make_dirty();
         ++stats.rebuild_failures;
-        WARREN_LOG(kLog, Level::Warn, "channel not rebuilt with the new roots; the old one stays", {"error", built.error().message()});
+        if (!stub) return std::move(built).error();
+        WARREN_LOG(kLog, Level::Warn, "channel not rebuilt with the new roots or certificate; the old one stays",
+                   {"error", built.error().message()});
+        return {};
     }
 
     base::Result<void> add_headers(grpc::ClientContext& context) const {
@@ -106,7 +115,7 @@ struct CaClient::Impl {
             const std::lock_guard lock(mutex);
             if (stopped) return base::Error{base::Errc::Unavailable, 0, "", "certificate service: the proxy is stopping"};
             ++stats.requests;
-            follow_roots();
+            TRY(follow_roots());
             current = stub;
             calls.insert(&context);
         }
@@ -165,9 +174,15 @@ base::Result<std::unique_ptr<CaClient>> CaClient::create(CaClientOptions options
     for (const auto& [name, value] : options.headers)
         if (auto good = xds::check_header(name, value); !good) return std::move(good).error().with("CA_HEADER_" + name);
     impl->options = std::move(options);
+    if (auto roots = impl->options.roots->load(); !roots) return std::move(roots).error().with("CA_ROOT_CA");
     auto stub = impl->build();
-    if (!stub) return std::move(stub).error().with("CA_ROOT_CA");
-    impl->stub = std::move(*stub);
+    if (stub) {
+        impl->stub = std::move(*stub);
+    } else if (impl->options.proof) {
+        WARREN_LOG(kLog, Level::Warn, "no certificate can be asked for yet", {"error", stub.error().message()});
+    } else {
+        return std::move(stub).error().with("CA_ROOT_CA");
+    }
     return std::unique_ptr<CaClient>(new CaClient(std::move(impl)));
 }
 

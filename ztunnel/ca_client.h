@@ -8,6 +8,7 @@
 #pragma once
 
 #include "agent/xds/auth_source.h"
+#include "agent/xds/node_proof.h"
 #include "base/result.h"
 #include "ztunnel/cert_store.h"
 #include "ztunnel/watched_roots.h"
@@ -23,6 +24,7 @@ struct CaClientOptions {
     std::string alternative_host;  // ALT_CA_HOSTNAME
     std::unique_ptr<WatchedRoots> roots;
     xds::TokenSource token;
+    xds::NodeProofSource proof = {};  // a certificate of the node, to show besides
     std::string cluster_id;
     xds::Headers headers;                                    // CA_HEADER_*, names in lower case
     std::chrono::seconds lifetime = std::chrono::hours(24);  // SECRET_TTL
@@ -45,7 +47,7 @@ class CaClient final : public CertSigner {
                                                          std::chrono::steady_clock::time_point deadline) override;
     // Ends calls in flight and refuses later ones: before the store that calls is destroyed.
     void stop();
-    // The next request builds the channel anew.
+    // The roots or the node's certificate did: the next request builds the channel anew.
     void roots_changed();
     [[nodiscard]] Stats stats() const;
 

@@ -57,6 +57,7 @@ Daemon::~Daemon() {
     if (mesh_client_ != nullptr) mesh_client_->stop();  // before the workers that its answers wake
     zds_.reset();
     resolver_.reset();
+    node_watches_.clear();
     if (ca_client_ != nullptr) ca_client_->stop();
     if (file_signer_ != nullptr) file_signer_->on_change({});
 }
@@ -75,12 +76,16 @@ base::Result<void> Daemon::start_certificates() {
         options.alternative_host = settings_.ca.alternative_name;
         options.roots = TRY(WatchedRoots::from_setting(settings_.ca.roots, watcher_.get()));
         options.token = xds::TokenSource::from_setting(settings_.auth_token, "./var/run/secrets/tokens/istio-token");
+        options.proof = node_proof(settings_, options.token);
         options.cluster_id = settings_.cluster_id;
         options.headers = settings_.ca.headers;
         options.lifetime = settings_.secret_ttl;
         options.impersonate = settings_.mode == ProxyMode::Shared;
         auto client = TRY(CaClient::create(std::move(options)));
         ca_client_ = client.get();
+        if (!settings_.node_certificate.empty())
+            for (const std::string& path : {settings_.node_certificate, settings_.node_key})
+                node_watches_.push_back(TRY(watcher_->watch(path, [raw = ca_client_] { raw->roots_changed(); })));
         signer_ = std::move(client);
     } else {
         signer_ = std::make_unique<NoSigner>();

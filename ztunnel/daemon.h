@@ -70,7 +70,8 @@ class Daemon {
     std::unique_ptr<TrafficRecorder> traffic_;
     std::unique_ptr<FlowFeed> flows_;  // after the traffic it reads, before the workers that feed it
     std::unique_ptr<CertSigner> signer_;
-    CaClient* ca_client_ = nullptr;      // signer_, where it is one
+    CaClient* ca_client_ = nullptr;  // signer_, where it is one
+    std::vector<base::FileWatcher::Watch> node_watches_;
     FileSigner* file_signer_ = nullptr;  // the same
     std::unique_ptr<OwnedCertStore> certs_;
     std::unique_ptr<CrlWatcher> crl_;

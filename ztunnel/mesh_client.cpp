@@ -2,6 +2,7 @@
 #include "ztunnel/mesh_client.h"
 
 #include "agent/xds/channel.h"
+#include "agent/xds/join.h"
 #include "policy/batch_proto.h"
 #include "ztunnel/demand_names.h"
 
@@ -13,6 +14,7 @@ namespace warren::ztunnel {
 
 namespace {
 
+const base::RealClock kClock;
 constexpr const char* kDefaultToken = "./var/run/secrets/tokens/istio-token";
 
 // Names of the mesh are looked at so often that one goes no later than a quarter of the time after it may.
@@ -31,6 +33,7 @@ base::Result<xds::ClientOptions> xds_options(const Settings& settings) {
     if (!options.address.starts_with("unix:")) {
         options.roots = TRY(xds::RootSource::from_setting("XDS_ROOT_CA", settings.xds.roots));
         options.token = xds::TokenSource::from_setting(settings.auth_token, kDefaultToken);
+        options.proof = node_proof(settings, options.token);
     }
     options.cluster_id = settings.cluster_id;
     options.headers = settings.xds.headers;
@@ -44,6 +47,11 @@ base::Result<xds::ClientOptions> xds_options(const Settings& settings) {
     // A stream that begins asks again for all there is.
     options.max_pending_names = std::max(options.max_pending_names, size_t{2} * settings.on_demand.max_names);
     return options;
+}
+
+xds::NodeProofSource node_proof(const Settings& settings, const xds::TokenSource& token) {
+    if (settings.node_certificate.empty()) return {};
+    return xds::proof_from_files(settings.node_certificate, settings.node_key, !token.none(), kClock);
 }
 
 // -- responses

@@ -37,6 +37,9 @@ void restrict_control_channels_to_tls13();
 
 // From XDS_ADDRESS, XDS_ROOT_CA, ALT_XDS_HOSTNAME, XDS_HEADER_*, AUTH_TOKEN and the node's metadata (contract 3.2, 3.7).
 [[nodiscard]] base::Result<xds::ClientOptions> xds_options(const Settings& settings);
+// What is shown of the node (WARREN_NODE_CERT, WARREN_NODE_KEY), to the certificate service too; beside a token it may be missing. Empty:
+// nothing is.
+[[nodiscard]] xds::NodeProofSource node_proof(const Settings& settings, const xds::TokenSource& token);
 
 // Responses to changes of the mesh; apart from the client, so that it can be tested without one.
 class MeshUpdates {

@@ -162,6 +162,8 @@ Result<void> check(const RawSettings& raw, const Settings& s) {
         return refuse("WARREN_CERT_CHAIN", files.chain, "one file is the certificate of one workload: needs PROXY_MODE=dedicated");
     if (files.given() && !s.local_ca.empty())
         return refuse("WARREN_CERT_CHAIN", files.chain, "WARREN_LOCAL_CA is set too; leave one of them");
+    if (s.node_certificate.empty() && !s.node_key.empty())
+        return refuse("WARREN_NODE_KEY", s.node_key, "needs WARREN_NODE_CERT, whose key it is");
     if (!s.local_xds.empty() && !s.local_xds_path.empty())
         return base::invalid("environment variables LOCAL_XDS and LOCAL_XDS_PATH: both are set; leave one");
     if (raw.fake_ca) return refuse("FAKE_CA", "true", "this build has no such authority; for labs see WARREN_LOCAL_CA");
@@ -220,6 +222,7 @@ Result<Settings> read_settings(const SettingsSources& sources) {
     TRY(settle_channels(sources.env, raw, config, settings));
     settle_proxy(raw, sources.descriptors, settings);
     TRY(check(raw, settings));
+    if (settings.node_key.empty()) settings.node_key = settings.node_certificate;
     return settings;
 }
 

@@ -67,6 +67,7 @@ struct Settings {
     ControlChannel xds, ca;
     CertificatePaths certificate;
     std::string auth_token;
+    std::string node_certificate, node_key;  // files of the node agent, shown to both of them; empty: off
     std::chrono::seconds secret_ttl{24 * 60 * 60};
     bool xds_on_demand = false;
     OnDemandOptions on_demand;

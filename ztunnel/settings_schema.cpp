@@ -112,6 +112,9 @@ void declare_control_plane(Schema& s, RawSettings& raw, Settings& to) {
     s.text(var("ALT_XDS_HOSTNAME", "another name the control plane's certificate may have"), to.xds.alternative_name);
     s.text(var("ALT_CA_HOSTNAME", "another name the certificate service's certificate may have"), to.ca.alternative_name);
     s.text(var("AUTH_TOKEN", "a token file, or the token"), to.auth_token, 64 * 1024);
+    s.text(var("WARREN_NODE_CERT", "the node's own certificate, shown to both besides the token; a file of the node agent; watched"),
+           to.node_certificate);
+    s.text(var("WARREN_NODE_KEY", "its key; default: in the same file"), to.node_key);
     s.duration(var("SECRET_TTL", "lifetime that certificates are asked for"), raw.secret_ttl, 1min, kLongest);
     s.boolean(var("FAKE_CA", "refused: there is none in this build"), raw.fake_ca);
     s.boolean(var("XDS_ON_DEMAND", "ask for records as they are needed; needs DNS_CAPTURE off, or WARREN_XDS_SERVICES"), to.xds_on_demand);

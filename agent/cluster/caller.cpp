@@ -82,4 +82,14 @@ base::Result<CallerIdentity> Authenticator::authenticate(const PresentedCredenti
     return denied(why.message());
 }
 
+base::Result<void> Authenticator::recheck(std::string_view caller_name, std::string_view certificate_pem) const {
+    constexpr std::string_view kNode = "node/", kToken = "token/";
+    if (caller_name.starts_with(kNode)) {
+        TRY(by_certificate(certificate_pem));
+    } else if (caller_name.starts_with(kToken) && parts_.tokens != nullptr) {
+        TRY(parts_.tokens->check(caller_name.substr(kToken.size())));
+    }
+    return {};
+}
+
 }  // namespace warren::cluster

@@ -56,6 +56,9 @@ class Authenticator {
   public:
     explicit Authenticator(AuthenticatorParts parts);
     [[nodiscard]] base::Result<CallerIdentity> authenticate(const PresentedCredentials& shown, base::MonoTime deadline) const;
+    // Does what a caller was let in for still hold: a node's certificate, a bootstrap token by its name? Denied says what does not. Never
+    // blocks: of a Kubernetes account, only a new stream asks the reviewer again.
+    [[nodiscard]] base::Result<void> recheck(std::string_view caller_name, std::string_view certificate_pem) const;
 
   private:
     base::Result<CallerIdentity> by_certificate(std::string_view pem) const;

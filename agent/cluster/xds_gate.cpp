@@ -110,6 +110,10 @@ std::string identity_text(const CallerIdentity& caller) {
     return caller.name;
 }
 
+base::Result<void> XdsGate::recheck(const std::string& identity, const std::string& certificate) {
+    return authenticator_.recheck(std::string_view(identity).substr(0, identity.find(' ')), certificate);
+}
+
 base::Result<void> XdsGate::authorize(const std::string& identity, const xds::NodeInfo& node) {
     const std::string_view who = std::string_view(identity).substr(0, identity.find(' '));
     const std::string_view said_node = field(node, "NODE_NAME");

@@ -34,6 +34,7 @@ class XdsGate final : public xds::Authenticator {
 
     void authenticate(const xds::Caller& caller, Done done) override;
     base::Result<void> authorize(const std::string& identity, const xds::NodeInfo& node) override;
+    base::Result<void> recheck(const std::string& identity, const std::string& certificate) override;
     // What waits is refused; the threads end.
     void stop();
 

@@ -67,6 +67,13 @@ void signals(Collection& out, const AgentState& s) {
     out.gauge("warren_agent_ready", "1: nothing is waited for", {}, s.pending.empty() ? 1 : 0);
     out.gauge("warren_agent_mesh_synced", "1: the whole mesh has been here", {}, s.mesh.synced ? 1 : 0);
     out.gauge("warren_agent_mesh_connected", "1: the source of the mesh is there and good", {}, s.mesh.connected ? 1 : 0);
+    if (s.mesh.join) {
+        const auto expiry = std::chrono::duration<double>(s.mesh.join->not_after.time_since_epoch()).count();
+        out.gauge("warren_agent_node_certificate_expiry_seconds", "End of the node's own certificate, in Unix time; 0: there is none", {},
+                  expiry);
+        out.counter("warren_agent_node_certificate_failures_total", "Attempts to join or to renew that failed", {},
+                    static_cast<double>(s.mesh.join->failures));
+    }
     out.counter("warren_agent_mesh_failures_total", "Readings of the mesh file that were refused, or NACKs", {},
                 static_cast<double>(s.mesh.failures + s.mesh.upstream.nacks));
     out.gauge("warren_flows_open", "Connections open now", {}, static_cast<double>(s.flows.open));

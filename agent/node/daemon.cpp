@@ -133,6 +133,7 @@ std::optional<AgentState> Daemon::state() const {
     s.flows = flows_->stats();
     s.flow_service = flow_service_->stats();
     // The same conditions that readiness asks (start_servers), from one look.
+    if (s.mesh.join && !s.mesh.join->joined && !s.mesh.synced) s.pending.emplace_back("the node's certificate");
     if (!s.mesh.synced) s.pending.emplace_back("mesh");
     if (!s.node.settled) s.pending.emplace_back("pods");
     if (s.kube && s.kube->installs && !s.kube->install.installed) s.pending.emplace_back("CNI plugin: " + s.kube->install.error);

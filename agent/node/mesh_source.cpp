@@ -93,19 +93,38 @@ base::Result<xds::ClientOptions> upstream(const Settings& settings) {
     return options;
 }
 
+xds::JoinOptions joining(const Settings& settings, const xds::ClientOptions& upstream) {
+    xds::JoinOptions options;
+    options.address = settings.xds_address;
+    options.alternative_host = settings.xds_alternative_host;
+    options.roots = upstream.roots;
+    if (!settings.join_token.empty()) options.token = xds::TokenSource::file(settings.join_token);
+    options.node = settings.node_name;
+    options.trust_domain = settings.trust_domain;
+    options.cluster_id = settings.cluster_id;
+    return options;
+}
+
 class Source final : public MeshSource {
   public:
     Source(const Settings& settings, OnSnapshot on_snapshot) : settings_(settings), mesh_(std::move(on_snapshot)) {}
     ~Source() override {
         watch_.end();
+        if (join_) join_->stop();  // a stream may wait for it
         if (client_) client_->stop();
-        server_->stop();
+        if (server_) server_->stop();
     }
     base::Result<void> start(base::FileWatcher& watcher) {
         server_ = TRY(xds::Server::create(local_server(settings_)));
         relay_ = std::make_unique<xds::Relay>(xds::RelayOptions{.names = other_names}, *server_, &mesh_);
         if (settings_.mesh_file.empty()) {
-            client_ = TRY(xds::Client::create(TRY(upstream(settings_)), *relay_));
+            xds::ClientOptions options = TRY(upstream(settings_));
+            if (settings_.joins()) {
+                join_ = std::make_unique<NodeJoin>(joining(settings_, options), settings_.join_state, settings_.join_token, clock_);
+                options.proof = [join = join_.get()] { return join->proof(); };
+            }
+            client_ = TRY(xds::Client::create(std::move(options), *relay_));
+            if (join_) join_->start();
             client_->start();
             return {};
         }
@@ -121,6 +140,7 @@ class Source final : public MeshSource {
         s.synced = mesh_.is_synced();
         s.connected = client_ ? mesh_.is_connected() : true;
         if (client_) s.upstream = client_->stats();
+        if (join_) s.join = join_->status();
         s.local = server_->stats();
         s.tunnels = s.local.clients;
         const std::lock_guard lock(mutex_);
@@ -164,6 +184,8 @@ class Source final : public MeshSource {
     OwnMesh mesh_;
     std::unique_ptr<xds::Server> server_;
     std::unique_ptr<xds::Relay> relay_;
+    const base::RealClock clock_;
+    std::unique_ptr<NodeJoin> join_;  // outlives the client
     std::unique_ptr<xds::Client> client_;
     MeshFileResources file_;
     bool told_ = false;

@@ -6,6 +6,7 @@
 // start and the destructor belong to main; snapshots are told on the threads of the source; the rest is for any thread.
 #pragma once
 
+#include "agent/node/node_join.h"
 #include "agent/node/settings.h"
 #include "agent/xds/client.h"
 #include "agent/xds/server.h"
@@ -28,9 +29,10 @@ struct MeshSourceStatus {
     bool connected = false;            // xds: a stream is open; file: the last reading was good
     std::optional<std::string> error;  // of the last reading of a file
     uint64_t reloads = 0, failures = 0;
-    xds::Stats upstream;     // xds only
-    xds::ServerStats local;  // towards the tunnel
-    size_t tunnels = 0;      // connected to the local server
+    xds::Stats upstream;                 // xds only
+    xds::ServerStats local;              // towards the tunnel
+    size_t tunnels = 0;                  // connected to the local server
+    std::optional<NodeJoinStatus> join;  // where the node joins with a token
 };
 
 class MeshSource {

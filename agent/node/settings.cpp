@@ -74,6 +74,9 @@ void declare_mesh(Schema& s, Settings& to) {
     s.text(key("xds.roots", "PEM file that verifies it, or SYSTEM", {"XDS_ROOT_CA"}), to.xds_roots);
     s.text(key("xds.alternative_host", "another name that its certificate may carry", {"ALT_XDS_HOSTNAME"}), to.xds_alternative_host);
     s.text(key("xds.token", "file with the bearer token, read anew for each stream", {"AUTH_TOKEN_FILE"}), to.xds_token);
+    s.text(key("join.token", "file with a bootstrap token, for which the control plane gives this node a certificate of its own"),
+           to.join_token);
+    s.text(key("join.state", "file that keeps it, with its key (0600); default: <state_dir>/node.pem"), to.join_state);
     s.text(key("cluster_id", "own cluster", {"CLUSTER_ID"}), to.cluster_id);
     s.text(key("network", "own network", {"NETWORK"}), to.network);
     s.text(key("trust_domain", "of pods that the mesh does not know yet", {"TRUST_DOMAIN"}), to.trust_domain);
@@ -149,6 +152,12 @@ base::Result<void> check_sources(const Settings& to) {
     if (to.mesh_file.empty() && to.xds_address.empty()) {
         return base::invalid("neither mesh.file nor xds.address is set: the agent needs to know the mesh from somewhere");
     }
+    if (to.joins() && to.xds_address.empty()) {
+        return base::invalid("join.token or join.state is set and xds.address is not: there is no control plane to join");
+    }
+    if (to.joins() && to.xds_address.starts_with("unix:")) {
+        return base::invalid("xds.address '" + to.xds_address + "': a node joins over https://HOST:PORT; unset join.token and join.state");
+    }
     if (to.pods_file.empty() && !to.kubernetes)
         return base::invalid("neither pods.file nor kubernetes.enabled is set: the agent needs to know this node's pods from somewhere");
     return {};
@@ -164,6 +173,7 @@ base::Result<void> finish(Raw& raw) {
     }
     if (to.run_dir.empty()) to.run_dir = "/run/" + to.instance;
     if (to.state_dir.empty()) to.state_dir = to.run_dir;
+    if (!to.join_token.empty() && to.join_state.empty()) to.join_state = to.state_dir + "/node.pem";
     for (const std::string& text : raw.ranges) {
         auto cidr = base::Cidr::parse(text);
         if (!cidr) return std::move(cidr).error().with("ranges '" + text + "'");

@@ -50,6 +50,8 @@ struct Settings {
     std::string xds_roots;
     std::string xds_alternative_host;
     std::string xds_token;
+    std::string join_token;  // a file with a bootstrap token: the node has a certificate of its own
+    std::string join_state;  // where that is kept; default <state_dir>/node.pem
     std::string cluster_id = "Kubernetes";
     std::string network;
     std::string trust_domain = "cluster.local";
@@ -79,6 +81,7 @@ struct Settings {
     base::log::Filter log_filter;
     base::log::Format log_format = base::log::Format::Text;
 
+    [[nodiscard]] bool joins() const { return !join_state.empty(); }
     [[nodiscard]] std::string zds_socket() const { return run_dir + "/zds.sock"; }
     [[nodiscard]] std::string tunnel_xds_socket() const { return run_dir + "/xds.sock"; }
     [[nodiscard]] std::string feed_socket() const { return run_dir + "/feed.sock"; }

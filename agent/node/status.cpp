@@ -131,6 +131,17 @@ Json mesh(const MeshSourceStatus& m) {
     return j;
 }
 
+Json join(const NodeJoinStatus& n) {
+    Json j = {{"identity", n.identity}, {"file", n.file}, {"joined", n.joined}, {"renewals", n.renewals}, {"failures", n.failures}};
+    if (n.not_after != base::WallTime{}) {
+        j["not_before"] = base::to_rfc3339(n.not_before, 0);
+        j["not_after"] = base::to_rfc3339(n.not_after, 0);
+        j["renew_at"] = base::to_rfc3339(n.renew_at, 0);
+    }
+    if (!n.error.empty()) j["error"] = n.error;
+    return j;
+}
+
 Json tables(const NodeReport& node) {
     return {{"verdict_rows", node.verdicts.rows},
             {"verdict_pairs", node.verdicts.pairs},
@@ -204,6 +215,7 @@ std::string status_json(const AgentState& s) {
               {"flows", flows(s)},
               {"kubelet", kubelets(s.node)},
               {"kernel", kernel(s.node)}};
+    if (s.mesh.join) j["join"] = join(*s.mesh.join);
     if (s.pods_file) {
         j["pods_file"] = {{"loads", s.pods_file->loads}, {"failures", s.pods_file->failures}, {"pods", s.pods_file->pods}};
         if (s.pods_file->error) j["pods_file"]["error"] = *s.pods_file->error;

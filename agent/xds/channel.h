@@ -8,6 +8,7 @@
 #pragma once
 
 #include "agent/xds/auth_source.h"
+#include "agent/xds/node_proof.h"
 #include "base/result.h"
 
 #include <grpcpp/channel.h>
@@ -28,12 +29,6 @@ struct Endpoint {
 };
 // "https://host:port", where the scheme and the port (443) may be left out, or "unix:/path"; any other scheme is an error.
 [[nodiscard]] base::Result<Endpoint> parse_endpoint(std::string_view address);
-
-// What we show when the control plane asks who we are: a chain, leaf first, and its key, PEM. Empty: nothing.
-struct ClientCertificate {
-    std::string chain_pem, key_pem;
-    [[nodiscard]] bool none() const { return chain_pem.empty(); }
-};
 
 struct ChannelOptions {
     std::string alternative_host = {};  // ALT_XDS_HOSTNAME, ALT_CA_HOSTNAME

@@ -113,13 +113,21 @@ struct Client::Impl {
     }
 
     base::Result<std::shared_ptr<grpc::Channel>> make_channel() const {
-        const std::string roots = endpoint.socket.empty() ? TRY(options.roots.load()) : std::string();
-        return xds::make_channel(endpoint, roots,
-                                 {.alternative_host = options.alternative_host,
-                                  .connect_timeout = options.connect_timeout,
-                                  .ping_interval = options.ping_interval,
-                                  .ping_timeout = options.ping_timeout,
-                                  .max_message_bytes = options.max_message_bytes});
+        std::string roots = endpoint.socket.empty() ? TRY(options.roots.load()) : std::string();
+        NodeProof proof;
+        if (options.proof && endpoint.socket.empty()) {
+            proof = TRY(options.proof());
+            roots.append("\n").append(proof.more_roots);
+        }
+        ChannelOptions channel{.alternative_host = options.alternative_host,
+                               .connect_timeout = options.connect_timeout,
+                               .ping_interval = options.ping_interval,
+                               .ping_timeout = options.ping_timeout,
+                               .max_message_bytes = options.max_message_bytes,
+                               .certificate = proof.certificate};
+        auto made = xds::make_channel(endpoint, roots, channel);
+        base::wipe(channel.certificate.key_pem);
+        return made;
     }
 
     base::Result<Headers> make_headers() const {

@@ -16,6 +16,7 @@
 
 #include "agent/xds/auth_source.h"
 #include "agent/xds/node.h"
+#include "agent/xds/node_proof.h"
 #include "agent/xds/update.h"
 #include "base/clock.h"
 #include "base/result.h"
@@ -65,6 +66,7 @@ struct ClientOptions {
     std::string alternative_host = {};  // ALT_XDS_HOSTNAME
     RootSource roots = {};              // read at each connection
     TokenSource token = {};             // read for each stream
+    NodeProofSource proof = {};         // asked at each connection, not of a socket; empty: no client certificate
     std::string cluster_id = {};        // the header beside a token
     Headers headers = {};               // XDS_HEADER_*, names in lower case
     NodeSettings node = {};

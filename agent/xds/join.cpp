@@ -92,6 +92,7 @@ base::Result<NodeCredential> request_node_credential(const JoinOptions& options,
     TRY(check_header("clusterid", options.cluster_id));
     context.AddMetadata("clusterid", options.cluster_id);
     auth::IstioCertificateResponse response;
+    const std::stop_callback ended(options.stop, [&context] { context.TryCancel(); });
     const grpc::Status status = auth::IstioCertificateService::NewStub(*channel)->CreateCertificate(&context, request, &response);
     if (!status.ok()) {
         base::wipe(wanted.key_pem);
@@ -107,15 +108,15 @@ base::Result<Joined> join(const JoinOptions& options, const std::string& path, c
     Joined joined;
     auto kept = load_node_credential(path, node_uri_of(options));
     const base::WallTime now = clock.wall();
-    const bool valid = kept && now < kept->not_after && now >= kept->not_before;
+    const bool valid = kept && now < kept->not_after;
     if (!kept && kept.error().code != base::Errc::NotFound)
         WARREN_LOG(kLog, base::log::Level::Warn, "the node's certificate is not usable; joining anew", {"file", path},
                    {"error", kept.error().message()});
-    if (valid && now < kept->renew_at()) {
+    if (valid && options.renew == Renew::WhenDue && now < kept->renew_at()) {
         joined.credential = std::move(*kept);
         return joined;
     }
-    auto fresh = request_node_credential(options, valid ? &*kept : nullptr, deadline);
+    auto fresh = request_node_credential(options, valid && options.renew != Renew::Anew ? &*kept : nullptr, deadline);
     if (!fresh && valid) {
         joined.renewal_error = fresh.error().message();
         joined.credential = std::move(*kept);

@@ -9,14 +9,24 @@
 
 #include "agent/xds/auth_source.h"
 #include "agent/xds/channel.h"
+#include "agent/xds/node_proof.h"
 #include "base/clock.h"
 #include "base/result.h"
 
 #include <chrono>
+#include <cstdint>
+#include <stop_token>
 #include <string>
 #include <vector>
 
 namespace warren::xds {
+
+// Of the certificate that there is.
+enum class Renew : uint8_t {
+    WhenDue,  // with itself, from half of its life on
+    Now,      // with itself, whatever its age
+    Anew,     // with the token: a control plane that lost its state, or whose clock says that ours has expired, knows it no more
+};
 
 struct JoinOptions {
     std::string address;           // CA_ADDRESS
@@ -27,6 +37,8 @@ struct JoinOptions {
     std::string trust_domain = "cluster.local";
     std::string cluster_id = {};
     std::chrono::seconds lifetime{0};  // asked for; 0: the control plane's default
+    Renew renew = Renew::WhenDue;      // of join()
+    std::stop_token stop = {};         // ends a call under way
 };
 
 struct NodeCredential {
@@ -49,7 +61,8 @@ struct NodeCredential {
                                                                    std::chrono::steady_clock::time_point deadline);
 
 // What is needed now: the one of the file while it is young; renewed with itself from half of its life on (it goes on serving while that
-// fails and it is valid); asked for with the token when there is none that is valid. Changes are in the file when it returns.
+// fails and it is valid); asked for with the token when there is none that is valid. One that is not valid yet is that of a node whose
+// clock is behind: whether it is valid, the control plane's clock says. Changes are in the file when it returns.
 struct Joined {
     NodeCredential credential;
     bool changed = false;
@@ -62,12 +75,22 @@ struct Joined {
 [[nodiscard]] base::Result<void> save_node_credential(const NodeCredential& credential, const std::string& path);
 [[nodiscard]] base::Result<NodeCredential> load_node_credential(const std::string& path, const std::string& uri);
 
+// From files that somebody else renews, such as the node agent's, where certificate and key are one file: the key, the chain, and the roots
+// that came with it if they are there. An error when they do not belong together (one of them may be newer) or have expired.
+[[nodiscard]] base::Result<NodeProof> load_node_proof(const std::string& certificate_path, const std::string& key_path,
+                                                      const base::Clock& clock);
+
+// The same for each connection. optional: without it, and a warning, while it cannot be read, for there is a token to show as well.
+[[nodiscard]] NodeProofSource proof_from_files(std::string certificate_path, std::string key_path, bool optional, const base::Clock& clock);
+
 // A fresh P-256 key and a request for it.
 struct KeyAndRequest {
     std::string key_pem, csr_pem;
 };
 [[nodiscard]] base::Result<KeyAndRequest> make_node_request();
-// Does the chain's leaf say `uri`, and belong to the key? Fills in the times.
+// Does the chain's leaf belong to the key? Its identity. Fills in the times.
+[[nodiscard]] base::Result<std::string> read_node_credential(NodeCredential& credential);
+// Does it say `uri` besides, and have roots?
 [[nodiscard]] base::Result<void> check_node_credential(NodeCredential& credential, const std::string& uri);
 [[nodiscard]] std::string node_uri_of(const JoinOptions& options);
 

@@ -80,20 +80,25 @@ base::Result<KeyAndRequest> make_node_request() {
     return KeyAndRequest{text_of(key_bio.get()), text_of(csr_bio.get())};
 }
 
-base::Result<void> check_node_credential(NodeCredential& credential, const std::string& uri) {
+base::Result<std::string> read_node_credential(NodeCredential& credential) {
     ERR_clear_error();
     const BioPtr chain = reader(credential.chain_pem), key_bio = reader(credential.key_pem);
     const CertificatePtr leaf(chain ? PEM_read_bio_X509(chain.get(), nullptr, nullptr, nullptr) : nullptr);
     auto no_password = [](char*, int, int, void*) { return -1; };
     const KeyPtr key(key_bio ? PEM_read_bio_PrivateKey(key_bio.get(), nullptr, no_password, nullptr) : nullptr);
     const bool pair = leaf && key && X509_check_private_key(leaf.get(), key.get()) == 1;
-    const std::string named = leaf ? first_uri(leaf.get()) : "";
+    std::string named = leaf ? first_uri(leaf.get()) : "";
     ERR_clear_error();
     if (!pair) return base::invalid("the certificate does not parse or is not of our key");
-    if (named != uri) return base::invalid("the certificate is for " + base::quoted(named) + ", not " + uri);
-    if (credential.roots_pem.find("-----BEGIN CERTIFICATE-----") == std::string::npos) return base::invalid("there are no roots");
     credential.not_before = TRY(time_of(X509_get0_notBefore(leaf.get())));
     credential.not_after = TRY(time_of(X509_get0_notAfter(leaf.get())));
+    return named;
+}
+
+base::Result<void> check_node_credential(NodeCredential& credential, const std::string& uri) {
+    const std::string named = TRY(read_node_credential(credential));
+    if (named != uri) return base::invalid("the certificate is for " + base::quoted(named) + ", not " + uri);
+    if (credential.roots_pem.find("-----BEGIN CERTIFICATE-----") == std::string::npos) return base::invalid("there are no roots");
     return {};
 }
 

@@ -71,6 +71,13 @@ class Authenticator {
         static_cast<void>(node);
         return {};
     }
+    // Of a stream that is open, every ServerOptions::recheck_interval: may it go on? certificate: that of its Caller. Denied ends it as
+    // Unauthenticated. Must not block.
+    virtual base::Result<void> recheck(const std::string& identity, const std::string& certificate) {
+        static_cast<void>(identity);
+        static_cast<void>(certificate);
+        return {};
+    }
 };
 
 struct ServerOptions {
@@ -86,6 +93,7 @@ struct ServerOptions {
     std::chrono::milliseconds first_request_timeout = std::chrono::seconds(30);
     std::chrono::milliseconds answer_timeout = std::chrono::minutes(5);  // a response without its ACK or NACK: the stream ends
     std::chrono::milliseconds max_stream_age = {};                       // ended in good order after that, give or take a tenth; 0: never
+    std::chrono::milliseconds recheck_interval = std::chrono::seconds(30);  // between questions whether a stream may go on; 0: never
     std::chrono::milliseconds ping_interval = std::chrono::seconds(30);
     std::chrono::milliseconds ping_timeout = std::chrono::seconds(10);
 

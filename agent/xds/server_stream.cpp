@@ -105,7 +105,12 @@ void ServerStream::admit() {
         return finish({grpc::StatusCode::UNAVAILABLE, "the server has no state yet; try again"});
     }
     if (hub_->options.authenticator == nullptr) return authenticated(std::string());
-    hub_->options.authenticator->authenticate(caller_of(*context_, peer_), [weak = weak_from_this()](base::Result<std::string> identity) {
+    const Caller caller = caller_of(*context_, peer_);
+    {
+        const std::lock_guard lock(mutex_);
+        certificate_ = caller.certificate;
+    }
+    hub_->options.authenticator->authenticate(caller, [weak = weak_from_this()](base::Result<std::string> identity) {
         if (const auto stream = weak.lock()) stream->authenticated(std::move(identity));
     });
 }
@@ -121,6 +126,7 @@ void ServerStream::authenticated(base::Result<std::string> identity) {
     }
     authenticated_ = true;
     identity_ = std::move(*identity);
+    checked_ = hub_->clock.now();
     StartRead(&in_);
 }
 
@@ -230,11 +236,29 @@ void ServerStream::push() {
     pump();
 }
 
+// Under the lock. Each stream counts from when it was let in, and no more than so many are let in in a second: the questions are spread.
+bool ServerStream::still_welcome(base::MonoTime now) {
+    const ServerOptions& options = hub_->options;
+    if (!authenticated_ || options.authenticator == nullptr || options.recheck_interval.count() <= 0 ||
+        now - checked_ < options.recheck_interval)
+        return true;
+    checked_ = now;
+    const auto welcome = options.authenticator->recheck(identity_, certificate_);
+    if (welcome) return true;
+    ++hub_->counters.denied;
+    WARREN_LOG(kLog, Level::Warn, "xds stream ended: the client may not go on", {"peer", base::log::Plain{peer_}},
+               {"identity", base::log::Plain{identity_}}, {"reason", welcome.error().message()});
+    // A client that does not read would never see a good end.
+    writing_ ? context_->TryCancel() : finish(welcome.error(), grpc::StatusCode::UNAUTHENTICATED);
+    return false;
+}
+
 void ServerStream::sweep() {
     const std::lock_guard lock(mutex_);
     if (finished_) return;
     const ServerOptions& options = hub_->options;
     const base::MonoTime now = hub_->clock.now();
+    if (!still_welcome(now)) return;
     const auto waiting = session_.waiting_since();
     // Also of a stream that is to end: its last write holds an encoding, and counts against what all clients share.
     const bool stuck = writing_ && now - write_began_ > options.answer_timeout;

@@ -75,6 +75,7 @@ class ServerStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
     // Under the lock.
     base::Result<void> handle_request();
     void count_answer();
+    bool still_welcome(base::MonoTime now);
     void pump();
     void finish(grpc::Status status);
     void finish(const base::Error& error, grpc::StatusCode denied);
@@ -89,7 +90,8 @@ class ServerStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
 
     mutable std::mutex mutex_;  // all below
     ClientSession session_;
-    std::string identity_;
+    std::string identity_, certificate_;
+    base::MonoTime checked_;
     grpc::ByteBuffer in_, out_;
     std::optional<grpc::Status> last_;  // to finish with once the write under way is done
     base::MonoTime write_began_{};      // of the write under way
