@@ -52,9 +52,9 @@ void NodeJoin::take_kept() {
 
 bool NodeJoin::usable() const { return credential_ && clock_.wall() < credential_->not_after; }
 
-base::MonoTime NodeJoin::due() const {
+base::MonoTime NodeJoin::due(base::MonoTime now) const {
     if (!usable()) return not_before_attempt_;
-    const base::MonoTime by_wall = clock_.now() + std::max<base::FakeClock::Duration>(status_.renew_at - clock_.wall(), 0ns);
+    const base::MonoTime by_wall = now + std::max<base::FakeClock::Duration>(status_.renew_at - clock_.wall(), 0ns);
     return std::max(not_before_attempt_, std::min(by_wall, renew_mono_));
 }
 
@@ -85,7 +85,8 @@ void NodeJoin::take(xds::NodeCredential credential, bool fresh) {
 void NodeJoin::run() {
     std::unique_lock lock(mutex_);
     while (!stop_.stop_requested()) {
-        const auto wait = due() - clock_.now();
+        const base::MonoTime now = clock_.now();
+        const auto wait = due(now) - now;
         if (wait > 0ns)
             changed_.wait_for(lock, std::min<base::FakeClock::Duration>(wait, kLook));
         else

@@ -54,7 +54,7 @@ class NodeJoin {
     void take_kept();
     // Under the lock, as all that follows.
     [[nodiscard]] bool usable() const;
-    [[nodiscard]] base::MonoTime due() const;
+    [[nodiscard]] base::MonoTime due(base::MonoTime now) const;
     void take(xds::NodeCredential credential, bool fresh);
     void attempt(std::unique_lock<std::mutex>& lock);
     void failed(const base::Error& error, bool with_token);

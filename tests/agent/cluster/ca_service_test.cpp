@@ -170,6 +170,70 @@ TEST_CASE("ca service: a node joins with a bootstrap token, asks with its certif
     CHECK(w.audit_text().find("token/one") != std::string::npos);
 }
 
+TEST_CASE("ca service: renewed now or joined anew, whatever the age of the certificate; one of a clock ahead of ours is used") {
+    ServiceWorld w;
+    const std::string path = w.dir.file("node.pem");
+    auto options = w.joining(w.token("one", "n1"), "n1");
+    const auto first = xds::join(options, path, w.clock, in(10s));
+    REQUIRE(first);
+    w.clock.set_wall(w.clock.wall() - 1h);
+    CHECK_FALSE(xds::join(options, path, w.clock, in(10s))->changed);
+    w.clock.set_wall(w.clock.wall() + 1h);
+    options.renew = xds::Renew::Now;
+    auto token = std::exchange(options.token, {});
+    const auto second = xds::join(options, path, w.clock, in(10s));
+    REQUIRE(second);
+    CHECK(second->changed);
+    options.renew = xds::Renew::Anew;
+    CHECK_FALSE(xds::join(options, path, w.clock, in(10s))->renewal_error.empty());
+    options.token = token;
+    CHECK(xds::join(options, path, w.clock, in(10s))->changed);
+    options.stop = [] {
+        std::stop_source source;
+        source.request_stop();
+        return source.get_token();
+    }();
+    options.renew = xds::Renew::Now;
+    CHECK_FALSE(xds::join(options, path, w.clock, in(10s))->renewal_error.empty());
+}
+
+TEST_CASE("ca service: the tunnel shows the certificate of its node from the agent's file, once it is there and valid") {
+    ServiceWorld w;
+    const std::string path = w.dir.file("node.pem");
+    const auto tunnel = [&](xds::TokenSource token) {
+        ztunnel::CaClientOptions made;
+        made.address = w.address();
+        made.roots = std::move(*ztunnel::WatchedRoots::from_setting(w.dir.write("client-roots.pem", w.roots()), nullptr));
+        made.proof = xds::proof_from_files(path, path, !token.none(), w.clock);
+        made.token = std::move(token);
+        auto client = ztunnel::CaClient::create(std::move(made));
+        REQUIRE(client);
+        return std::move(*client);
+    };
+    const auto client = tunnel({});
+    const auto early = client->sign(kWeb, in(10s));
+    REQUIRE_FALSE(early);
+    CHECK(early.error().message().find("the node agent writes once it has joined") != std::string::npos);
+    CHECK(early.error().message().find(path) != std::string::npos);
+    // With a token it does without.
+    CHECK(tunnel(xds::TokenSource::literal("zt"))->sign(kWeb, in(10s)));
+    REQUIRE(xds::join(w.joining(w.token("one", "n1"), "n1"), path, w.clock, in(10s)));
+    client->roots_changed();
+    CHECK(client->sign(kWeb, in(10s)));
+    CHECK_FALSE(client->sign(kDb, in(10s)));
+    // Of somebody else's key, or too old: an error that says so.
+    auto other = xds::make_node_request();
+    REQUIRE(other);
+    const auto torn = xds::load_node_proof(path, w.dir.write("other.key", other->key_pem), w.clock);
+    REQUIRE_FALSE(torn);
+    CHECK(torn.error().message().find("not of our key") != std::string::npos);
+    CHECK(torn.error().message().find("PRIVATE") == std::string::npos);
+    w.clock.advance(25h);
+    const auto old = xds::load_node_proof(path, path, w.clock);
+    REQUIRE_FALSE(old);
+    CHECK(old.error().message().find("has expired") != std::string::npos);
+}
+
 TEST_CASE("ca service: a revoked node is refused on the connection it already has") {
     ServiceWorld w;
     auto joined = xds::join(w.joining(w.token("one", "n1"), "n1"), w.dir.file("node.pem"), w.clock, in(10s));

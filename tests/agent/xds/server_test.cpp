@@ -29,6 +29,13 @@ class TokenCheck final : public xds::Authenticator {
         if (node.metadata.at("NAMESPACE") == identity) return {};
         return base::Error{base::Errc::Denied, 0, "", "the node is not of namespace " + identity};
     }
+    base::Result<void> recheck(const std::string& identity, const std::string& certificate) override {
+        ++rechecks;
+        if (identity == "istio-system" && certificate.empty() && !revoked) return {};
+        return base::Error{base::Errc::Denied, 0, "", "revoked meanwhile"};
+    }
+    std::atomic<bool> revoked = false;
+    std::atomic<int> rechecks = 0;
 };
 
 struct ServerWorld {
@@ -151,6 +158,23 @@ TEST_CASE("xds server: callers without a known token, and nodes of another names
            w.handler.end_at(0).second.find("not of namespace") != std::string::npos));
     CHECK(w.handler.seen.empty());
     CHECK(w.server->stats().denied >= 2);
+}
+
+TEST_CASE("xds server: an open stream is asked about again, and ends when its node is not welcome any more") {
+    ServerWorld w;
+    auto options = w.server_options();
+    options.recheck_interval = 1ms;
+    w.start_server(options);
+    w.set("a", "1", "x");
+    w.publish();
+    w.start_client(w.client_options());
+    REQUIRE(w.converged());
+    REQUIRE(w.wait_until([&] { return w.check.rechecks >= 2; }));
+    CHECK(w.handler.ends.empty());
+    w.check.revoked = true;
+    REQUIRE(w.handler.wait_for([&] { return !w.handler.ends.empty(); }));
+    CHECK(w.handler.end_at(0).second.find("revoked meanwhile") != std::string::npos);
+    CHECK(w.server->stats().denied >= 1);
 }
 
 TEST_CASE("xds server: no stream before there is a state") {
