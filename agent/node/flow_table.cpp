@@ -17,7 +17,8 @@ v1::Flow parsed(const std::string& bytes) {
 int64_t time_ns(const google::protobuf::Timestamp& time) { return time.seconds() * 1'000'000'000 + time.nanos(); }
 
 FlowTable::Change FlowTable::apply(const v1::Flow& flow, Origin origin) {
-    if (ended_.contains(flow.cookie())) return {};
+    // A socket may connect again after an end (a refusal, most often): same cookie, later start.
+    if (const auto ended = ended_.find(flow.cookie()); ended != ended_.end() && time_ns(flow.start_time()) <= ended->second) return {};
     const auto known = open_.find(flow.cookie());
     const bool was_open = known != open_.end();
     Change change;
@@ -54,7 +55,7 @@ void FlowTable::close(const v1::Flow& flow) {
     ++stats_.closed;
     recent_.push_back(flow.SerializeAsString());
     if (recent_.size() > limits_.recent) recent_.pop_front();
-    if (ended_.insert(flow.cookie()).second) ended_order_.push_back(flow.cookie());
+    if (ended_.insert_or_assign(flow.cookie(), time_ns(flow.end_time())).second) ended_order_.push_back(flow.cookie());
     if (ended_order_.size() > limits_.recent) {
         ended_.erase(ended_order_.front());
         ended_order_.pop_front();

@@ -72,8 +72,8 @@ class FlowTable {
     const Limits limits_;
     std::unordered_map<uint64_t, Open> open_;
     std::deque<std::string> recent_;  // oldest first
-    // Cookies that ended lately: a record that was overtaken by its own end is no new connection.
-    std::unordered_set<uint64_t> ended_;
+    // Cookies that ended lately, and when: a record that was overtaken by its own end is no new connection.
+    std::unordered_map<uint64_t, int64_t> ended_;
     std::deque<uint64_t> ended_order_;
     FlowTableStats stats_;
 };

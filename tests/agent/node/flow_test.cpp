@@ -173,6 +173,24 @@ TEST_CASE("flow table: bytes are told once, whatever order and repetition record
     CHECK(table.stats().closed == 1);
 }
 
+TEST_CASE("flow table: a socket that was refused and connects again is a new connection, though its cookie is the old one") {
+    FlowTable table({});
+    const FlowDirectory names = directory();
+    const auto apply = [&](uint8_t kind, uint64_t start_ns, uint64_t time_ns) {
+        wr_flow_event e = direct(kind);
+        e.start_ns = start_ns;
+        e.time_ns = time_ns;
+        return table.apply(*to_flow(e, names, 0), FlowTable::kKernel);
+    };
+    CHECK(apply(WR_EVENT_DENIED, 1'000, 2'000).closed);
+    CHECK(apply(WR_EVENT_DENIED, 3'000, 4'000).closed);
+    CHECK(apply(WR_EVENT_OPEN, 5'000, 6'000).opened);
+    CHECK(apply(WR_EVENT_CLOSE, 5'000, 7'000).closed);
+    CHECK_FALSE(apply(WR_EVENT_SAMPLE, 5'000, 6'500).news);
+    CHECK(table.stats().opened == 3);
+    CHECK(table.stats().closed == 3);
+}
+
 TEST_CASE("flow table: tracking entries whose end was lost are reconciled by what the kernel has (trap 24)") {
     FlowTable table({10, 10});
     (void)table.apply(flow_of(WR_EVENT_OPEN, 1), FlowTable::kKernel);
