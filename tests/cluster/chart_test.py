@@ -158,6 +158,8 @@ def before():
     ready("shop")
     ready("outside")
     until("the service without a mesh", lambda: fetch("shop", "c1", "http://web.shop", 5).returncode == 0)
+    # The bridge of a node's first pods gets its own address a second later.
+    until("addresses settled", lambda: not any(on_node(n, "ip -o addr show tentative").strip() for n in NODES))
     state["nodes"] = {node: node_state(node) for node in NODES}
     state["pods"] = pod_state("shop")
 
