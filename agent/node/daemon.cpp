@@ -159,7 +159,7 @@ base::Result<void> Daemon::start_servers(std::function<void()> ask_end) {
     options.name = "readiness";
     options.addresses = TRY(addresses(settings_.ready_address, "ready.address"));
     servers_.push_back(TRY(base::HttpServer::start(options, [this](const base::HttpRequest& request) {
-        if (request.path == "/healthz/live") return text(node_->report() ? 200 : 500, "");
+        if (request.path == "/healthz/live") return text(node_->alive() ? 200 : 500, "");
         if (request.path != "/healthz/ready") return text(404, "see /healthz/ready\n");
         const auto now = state();
         if (now && now->pending.empty()) return text(200, "ready\n");
@@ -204,10 +204,10 @@ Daemon::~Daemon() {
     mesh_.reset();
     if (node_) node_->stop();
     if (node_thread_.joinable()) node_thread_.join();
-    hub_.close();
     flow_service_.reset();
+    flows_.reset();  // reads what the ring still holds, for the log
+    hub_.close();
     flow_log_.reset();
-    flows_.reset();
     node_.reset();
 }
 

@@ -62,7 +62,7 @@ void KernelTables::write(const VerdictChange& change) {
     std::vector<wr_verdict_key> keys;
     std::vector<wr_verdict_row> rows;
     const auto flush = [&] {
-        if (!keys.empty()) note(maps_.verdicts.update(keys, rows), keys.size(), "wr_verdicts");
+        if (!keys.empty() && !maps_.verdicts.update(keys, rows)) write_one_by_one(keys, rows);
         keys.clear();
         rows.clear();
     };
@@ -77,6 +77,20 @@ void KernelTables::write(const VerdictChange& change) {
         if (!erased) note(std::move(erased).error(), 1, "wr_verdicts");
     }
     flush();
+}
+
+// A batch ends at its first failure; what follows it may be a denial over an older leave. A row that cannot be written goes, with the one
+// that would answer in its place: its connections take the tunnel.
+void KernelTables::write_one_by_one(std::span<const wr_verdict_key> keys, std::span<const wr_verdict_row> rows) {
+    for (size_t i = 0; i < keys.size(); ++i) {
+        const auto written = maps_.verdicts.update(keys[i], rows[i]);
+        if (written) continue;
+        note(written, 1, "wr_verdicts");
+        (void)maps_.verdicts.erase(keys[i]);
+        wr_verdict_key any = keys[i];
+        any.port = 0;
+        (void)maps_.verdicts.erase(any);
+    }
 }
 
 void KernelTables::write(const std::vector<ServiceOp>& ops) {

@@ -56,6 +56,7 @@ class KernelTables {
 
   private:
     void write(const VerdictChange& change);
+    void write_one_by_one(std::span<const wr_verdict_key> keys, std::span<const wr_verdict_row> rows);
     void write(const std::vector<ServiceOp>& ops);
     void write_ranges();
     void sweep_adopted(const VerdictChange& whole);

@@ -10,6 +10,7 @@
 #include "policy/mesh_feed.h"
 
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include <unistd.h>
@@ -49,8 +50,9 @@ class OwnMesh final : public xds::Handler {
         for (size_t i = update.refused.size(); i < refused.size(); ++i) rejected.push_back({refused[i].name, refused[i].reason});
         return rejected;
     }
-    void synced(std::string_view) override {
-        if (++synced_types_ < 2) return;
+    void synced(std::string_view type_url) override {
+        synced_types_.emplace(type_url);
+        if (synced_types_.size() < 2) return;
         synced_ = true;
         on_snapshot_(feed_.snapshot(), true);
     }
@@ -64,7 +66,7 @@ class OwnMesh final : public xds::Handler {
   private:
     const MeshSource::OnSnapshot on_snapshot_;
     std::atomic<bool> synced_ = false, connected_ = false;
-    int synced_types_ = 0;
+    std::set<std::string, std::less<>> synced_types_;
     policy::MeshFeed feed_;
     policy::ResourceReader reader_;  // under the feed's lock
 };

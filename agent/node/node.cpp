@@ -114,12 +114,23 @@ base::Result<void> Node::attach() {
 }
 
 void Node::mesh(std::shared_ptr<const policy::Snapshot> snapshot, bool synced) {
+    {
+        const std::lock_guard lock(next_mesh_mutex_);
+        next_mesh_ = std::move(snapshot);
+        next_mesh_synced_ = next_mesh_synced_ || synced;
+    }
     // A task that finds no room is made up for by the tick.
-    (void)loop_->post([this, snapshot = std::move(snapshot), synced]() mutable {
-        mesh_ = std::move(snapshot);
-        if (synced && !std::exchange(mesh_synced_, true)) synced_at_ = loop_->now();
-        soon();
-    });
+    (void)loop_->post([this] { take_mesh(); });
+}
+
+void Node::take_mesh() {
+    {
+        const std::lock_guard lock(next_mesh_mutex_);
+        if (!next_mesh_) return;
+        mesh_ = std::exchange(next_mesh_, nullptr);
+        if (next_mesh_synced_ && !std::exchange(mesh_synced_, true)) synced_at_ = loop_->now();
+    }
+    soon();
 }
 
 bool Node::also_tell(std::shared_ptr<EnrolmentListener> listener) {
@@ -141,11 +152,14 @@ void Node::captured(const EnrolledPod& pod) {
 void Node::left(const EnrolledPod& pod) {
     if (also_) also_->left(pod);
     if (const auto found = names_.find(pod.id); found != names_.end()) found->second.left = loop_->now();
+    // Its open direct connections live in the namespace that left, and nobody's policy holds them any more.
+    if (pod.namespace_handle) left_namespaces_.push_back(pod.namespace_handle);
     soon();
 }
 
 void Node::settled() {
     settled_ = true;
+    tunnel_->complete();
     soon();
 }
 
@@ -205,7 +219,10 @@ void Node::update() {
     std::vector<LocalPod> local_pods;
     for (const EnrolledPod& pod : pods) local_pods.push_back(local(pod));
     const bool narrowed = tables_->update(mesh_, local_pods, [this] { publish_names(); });
-    if (narrowed && judge_) judge_->request(std::move(namespaces));
+    if (!narrowed) namespaces.clear();
+    namespaces.insert(namespaces.end(), left_namespaces_.begin(), left_namespaces_.end());
+    left_namespaces_.clear();
+    if (judge_) judge_->request(std::move(namespaces));
 }
 
 void Node::publish_names() {
@@ -231,6 +248,7 @@ void Node::publish_names() {
 
 void Node::tick() {
     loop_->arm(tick_timer_, kTick);
+    take_mesh();
     tunnel_cgroups_->tick();
     if (++ticks_ % kCheckTicks == 0) {
         last_check_ = attachments_->check();
@@ -265,9 +283,6 @@ NodeReport Node::look() const {
     r.attachments = attachments_->totals();
     r.last_check = last_check_;
     r.maps = object_->maps();
-    r.handover = maps_->handover_occupancy().value_or(Occupancy{});
-    r.announced = maps_->announced_occupancy().value_or(Occupancy{});
-    r.stats = maps_->stats().value_or(StatCounts{});
     r.enrolment = enrolment_->counts();
     r.pods = enrolment_->status();
     r.enrolled = enrolment_->pods();
@@ -288,7 +303,18 @@ std::optional<NodeReport> Node::report(std::chrono::milliseconds deadline) {
     std::future<NodeReport> future = answer->get_future();
     if (!loop_->post([this, answer] { answer->set_value(look()); })) return std::nullopt;
     if (future.wait_for(deadline) != std::future_status::ready) return std::nullopt;
-    return future.get();
+    NodeReport report = future.get();
+    // Walks of maps with many rows: on the caller's thread, not on the one that captures pods.
+    report.handover = maps_->handover_occupancy().value_or(Occupancy{});
+    report.announced = maps_->announced_occupancy().value_or(Occupancy{});
+    report.stats = maps_->stats().value_or(StatCounts{});
+    return report;
+}
+
+bool Node::alive(std::chrono::milliseconds deadline) {
+    auto answer = std::make_shared<std::promise<void>>();
+    std::future<void> future = answer->get_future();
+    return loop_->post([answer] { answer->set_value(); }) && future.wait_for(deadline) == std::future_status::ready;
 }
 
 }  // namespace warren::node

@@ -52,6 +52,9 @@ class Node final : private EnrolmentListener {
     // What the node is doing, read on its loop; nothing when it does not answer within the deadline.
     [[nodiscard]] std::optional<NodeReport> report(std::chrono::milliseconds deadline = std::chrono::seconds(2));
 
+    // The loop turns.
+    [[nodiscard]] bool alive(std::chrono::milliseconds deadline = std::chrono::seconds(2));
+
     // Borrowed: they live as long as this.
     [[nodiscard]] const KernelObject& object() const { return *object_; }
     [[nodiscard]] const Maps& maps() const { return *maps_; }
@@ -70,6 +73,7 @@ class Node final : private EnrolmentListener {
     void settled() override;
     void failed(const Pod& pod, const base::Error& error) override;
 
+    void take_mesh();
     void soon();
     void update();
     void tick();
@@ -98,6 +102,10 @@ class Node final : private EnrolmentListener {
     base::Timer update_timer_, tick_timer_;
     std::shared_ptr<const policy::Snapshot> mesh_;
     bool mesh_synced_ = false, settled_ = false;
+    std::mutex next_mesh_mutex_;
+    std::shared_ptr<const policy::Snapshot> next_mesh_;  // not taken by the loop yet
+    bool next_mesh_synced_ = false;
+    std::vector<std::shared_ptr<const base::Netns>> left_namespaces_;  // to be judged once the tables have let them go
     base::MonoTime synced_at_{};
     uint64_t ticks_ = 0;
     CheckReport last_check_;

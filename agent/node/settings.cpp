@@ -87,7 +87,6 @@ void declare_paths(Schema& s, Raw& raw) {
     s.boolean(key("redirection", "capture traffic; false beside a stock node agent"), to.redirection);
     s.choice(key("tunnel.kind", "whose tunnel serves this node"), to.tunnel,
              {{"warren", TunnelKind::Warren}, {"stock", TunnelKind::Stock}});
-    s.socket_addr(key("tunnel.xds_address", "where a stock tunnel finds its xDS (TLS)"), to.tunnel_xds_address);
     s.choice(key("same_node.mode", "pods of this node among themselves"), to.same_node,
              {{"direct", SameNode::Direct}, {"encrypted", SameNode::Encrypted}, {"off", SameNode::Off}});
     s.list(key("same_node.overrides", "namespace[/workload]=direct|encrypted|off"), raw.overrides, 1000);
@@ -96,7 +95,7 @@ void declare_paths(Schema& s, Raw& raw) {
     s.boolean(key("dns_capture", "pods' DNS goes to the tunnel unless a pod opts out"), to.dns_capture);
     s.boolean(key("cubic", "local connections use cubic where the node's default paces"), to.cubic);
     s.integer(key("max_connections", "connections being opened at once"), to.max_connections, 1024u, 4'000'000u);
-    s.integer(key("max_pods", "pods of this node"), to.max_pods, 16u, 16'384u);
+    s.integer(key("max_pods", "pods of this node"), to.max_pods, 16u, 4096u);
 }
 
 void declare_signals(Schema& s, Raw& raw) {

@@ -19,7 +19,7 @@ namespace warren::node {
 
 enum class TunnelKind : uint8_t {
     Warren,  // draws of service endpoints are handed to it; fed over the local socket
-    Stock,   // a stock ambient tunnel: xDS over https on loopback, direct only where every candidate is local
+    Stock,   // a stock ambient tunnel, which asks its control plane itself: direct only where every candidate is local
 };
 
 struct Settings {
@@ -58,7 +58,6 @@ struct Settings {
 
     bool redirection = true;
     TunnelKind tunnel = TunnelKind::Warren;
-    std::string tunnel_xds_address = "127.0.0.1:15012";  // for a stock tunnel
     SameNode same_node = SameNode::Direct;
     std::vector<SameNodeOverride> same_node_overrides;
     std::vector<base::Cidr> ranges;  // pods and services; empty: everything may need the tunnel

@@ -27,6 +27,8 @@ class TunnelLink final : public TunnelPods, private TunnelEvents {
     void pod_ready(PodPtr pod, std::shared_ptr<const base::Netns> netns, Done done) override;
     void pod_gone(const std::string& uid) override;
 
+    // Enrolment has told of every pod there is.
+    void complete() { server_->complete(); }
     // A tunnel is there and has answered for every pod.
     [[nodiscard]] bool synced() const;
     [[nodiscard]] const ZdsServer& server() const { return *server_; }

@@ -177,7 +177,7 @@ ZdsConnection::Message ZdsConnection::next_message() {
             return {Kind::Add, std::move(uid)};
         }
     }
-    if (stage_ == Stage::Snapshot) return {Kind::SnapshotSent, {}};
+    if (stage_ == Stage::Snapshot && owner_.is_complete()) return {Kind::SnapshotSent, {}};
     return {};
 }
 

@@ -28,6 +28,8 @@ class ZdsOwner {
     virtual void gone(ZdsConnection& connection) = 0;
     // After a snapshot: what changed meanwhile is this connection's if it is the newest.
     virtual bool newest(const ZdsConnection& connection) = 0;
+    // Every pod of the node is among pods().
+    virtual bool is_complete() = 0;
     // It is to hear of no pods first (ZdsOptions::begin_anew).
     virtual bool begins_anew(const ZdsConnection& connection) = 0;
 };

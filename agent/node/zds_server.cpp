@@ -41,6 +41,12 @@ class Server final : public ZdsServer, public ZdsOwner, private base::IoHandler 
     void remove(const std::string& uid) override {
         if (pods_.erase(uid) != 0) tell(uid, false);
     }
+    void complete() override {
+        complete_ = true;
+        for (size_t i = connections_.size(); i-- > 0;) {
+            if (i < connections_.size()) connections_[i]->update();
+        }
+    }
     void cut(uint64_t id) override {
         for (ZdsConnection* c : connections_) {
             if (c->peer().id == id) return c->end();
@@ -60,6 +66,7 @@ class Server final : public ZdsServer, public ZdsOwner, private base::IoHandler 
     const std::map<std::string, TunnelPod>& pods() override { return pods_; }
     std::chrono::milliseconds patience() override { return options_.patience; }
     bool newest(const ZdsConnection& connection) override { return !connections_.empty() && connections_.back() == &connection; }
+    bool is_complete() override { return complete_; }
     bool begins_anew(const ZdsConnection& connection) override { return options_.begin_anew && seen_.insert(connection.peer().pid).second; }
     void gone(ZdsConnection& connection) override {
         std::erase(connections_, &connection);
@@ -106,6 +113,7 @@ class Server final : public ZdsServer, public ZdsOwner, private base::IoHandler 
     std::set<pid_t> seen_;                     // processes that began anew
     ZdsStats counts_;
     uint64_t last_id_ = 0;
+    bool complete_ = false;
     bool closing_ = false;
 };
 

@@ -88,6 +88,8 @@ class ZdsServer {
     // Adding a known uid again with another namespace replaces it.
     virtual void add(TunnelPod pod) = 0;
     virtual void remove(const std::string& uid) = 0;
+    // Every pod of the node has been added. Until then no tunnel is told that this was all: what it serves and is not named it would drop.
+    virtual void complete() = 0;
     // Cuts a tunnel: it connects again and is told everything anew.
     virtual void cut(uint64_t id) = 0;
 

@@ -190,6 +190,31 @@ class AwayAndBack(ByAgent):
             self.assertNotEqual(program, before[hook], f"{hook} runs the old program (trap 17)")
         self.assertEqual(self.agent.status()["enrolment"]["adopted"], 2)
 
+    def test_a_pod_that_leaves_the_mesh_takes_no_direct_connection_with_it(self):
+        """Nobody's policy would hold it any more."""
+        w = self.world
+        self.wait_rows()
+        connection = w.connect(w.pods.client, w.pods.near.v4, 7000)
+        apps.ask(connection)
+        self.assertEqual(self.agent.counters()["connect_direct"], 1)
+        self.agent.dismiss(w.pods.client)
+        connection.settimeout(3)
+        with self.assertRaises((ConnectionAbortedError, ConnectionResetError)):
+            connection.recv(1)
+
+    def test_the_tunnel_keeps_its_pods_while_the_agent_dies_and_returns(self):
+        w = self.world
+        self.wait_rows()
+        open_one = w.connect(w.pods.client, w.pods.server.v4, 7000)
+        apps.ask(open_one)
+        started = w.n1.metric("workload_manager_proxies_started_total")
+        for _ in range(5):
+            self.agent.kill()
+            self.agent.back()
+            self.agent.wait_ready()
+            apps.ask(open_one)
+        self.assertEqual(w.n1.metric("workload_manager_proxies_started_total"), started)
+
     def test_enrolled_traffic_is_never_plain_while_the_tunnel_is_dead(self):
         w = self.world
         self.wait_rows()

@@ -107,6 +107,7 @@ struct Lab {
         auto made = node::ZdsServer::start(*loop, {.path = path, .patience = patience, .max_tunnels = 3}, events);
         REQUIRE(made);
         server = std::move(made).value();
+        server->complete();
         here = std::make_shared<const base::Netns>(base::Netns::current().value());
     }
     // Turns the loop until the tunnel hears something.
@@ -177,6 +178,29 @@ TEST_CASE("zds server: a tunnel hears of every pod, one at a time, then that thi
     tunnel.ack();
     CHECK(lab.until([&] { return lab.server->tunnels()[0].waiting == 0; }));
     CHECK(lab.server->stats().protocol_errors == 0);
+}
+
+TEST_CASE("zds server: nothing is said to be all before every pod is known") {
+    Lab lab;
+    auto young_loop = base::Loop::create().value();
+    Recorder events;
+    auto young = node::ZdsServer::start(*young_loop, {.path = lab.path}, events).value();
+    Tunnel tunnel(lab.path);
+    tunnel.hello();
+    const auto turn = [&] { REQUIRE(young_loop->run_once(std::chrono::steady_clock::now() + 5ms)); };
+    for (int i = 0; i < 20; ++i) turn();
+    CHECK(events.connected.size() == 1);
+    CHECK_FALSE(tunnel.hear());
+    young->add({"1", "pod-1", "shop", "web", lab.here});
+    std::optional<std::string> heard;
+    for (int i = 0; i < 200 && !(heard = tunnel.hear()); ++i) turn();
+    CHECK(heard == lab.added("1"));
+    tunnel.ack();
+    for (int i = 0; i < 20; ++i) turn();
+    CHECK_FALSE(tunnel.hear());
+    young->complete();
+    for (int i = 0; i < 200 && !(heard = tunnel.hear()); ++i) turn();
+    CHECK(heard == "sent");
 }
 
 TEST_CASE("zds server: a pod that comes and goes while others are told is not spoken of") {
