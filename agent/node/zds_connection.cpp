@@ -133,7 +133,6 @@ bool ZdsConnection::take_answer(std::string_view packet) {
     } else if (answered.kind == Kind::SnapshotSent) {
         if (!error.empty()) return fail("the snapshot was refused");
         stage_ = Stage::Synced;
-        owner_.events().tunnel_synced(peer_);
     } else if (!error.empty()) {
         WARREN_LOG(kZds, base::log::Level::Warn, "tunnel could not drop a pod", {"uid", answered.uid}, {"error", error});
     }
@@ -184,7 +183,10 @@ ZdsConnection::Message ZdsConnection::next_message() {
 void ZdsConnection::pump() {
     if (outstanding_.kind != Kind::None && !writing_) return;
     if (!writing_) outstanding_ = next_message();
-    if (outstanding_.kind == Kind::None) return;
+    if (outstanding_.kind == Kind::None) {
+        if (stage_ == Stage::Synced && owner_.is_complete() && !std::exchange(all_told_, true)) owner_.events().tunnel_synced(peer_);
+        return;
+    }
     writing_ = false;
     if (!timer_.armed()) owner_.loop().arm(timer_, owner_.patience());
     const base::Io sent = send(outstanding_);
@@ -244,7 +246,7 @@ TunnelStatus ZdsConnection::status() const {
     TunnelStatus s;
     s.peer = peer_;
     s.since = since_;
-    s.synced = stage_ == Stage::Synced;
+    s.synced = all_told_;
     const bool adding = outstanding_.kind == Kind::Add;
     s.pods = told_.size() - refused_.size() - (adding && told_.contains(outstanding_.uid) && !refused_.contains(outstanding_.uid) ? 1 : 0);
     s.waiting = turns_.size() + (outstanding_.kind != Kind::None ? 1 : 0);

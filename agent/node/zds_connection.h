@@ -80,6 +80,7 @@ class ZdsConnection final : public base::IoHandler, public base::Buried {
     std::set<std::string> touched_;
     Message outstanding_;
     bool anew_ = false;           // its snapshot is empty, and the pods follow
+    bool all_told_ = false;       // it has answered for every pod there was
     bool writing_ = false;        // outstanding_ waits for room in the socket
     std::set<std::string> told_;  // Adds sent and not taken back
     std::map<std::string, std::string> refused_;

@@ -174,6 +174,8 @@ std::vector<Row> rows_of_data_plane() {
          "67108864", "2097152"},
         {"WARREN_HANDSHAKES_PER_POD", "10", "0", [n](const Settings& s) { return n(s.proxy.limits.handshakes_per_pod); }, "1024", "10"},
         {"WARREN_CERT_CHAIN", "", nullptr, [](const Settings& s) { return s.certificate.chain; }, "", ""},
+        {"WARREN_NODE_CERT", "/n", nullptr, [](const Settings& s) { return s.node_certificate; }, "", "/n"},
+        {"WARREN_NODE_KEY", "", "/k", [](const Settings& s) { return s.node_key; }, "", ""},
         {"WARREN_CERT_KEY", "", "/k", [](const Settings& s) { return s.certificate.key; }, "", ""},
         {"WARREN_CERT_ROOTS", "", "/r", [](const Settings& s) { return s.certificate.roots; }, "", ""},
         {"WARREN_STREAMS_PER_POD", "10", "0", [n](const Settings& s) { return n(s.proxy.limits.streams_per_pod); }, "32768", "10"},
