@@ -29,7 +29,7 @@ HttpResponse call(const HttpServer::Handler& handler, const HttpRequest& request
     try {
         return handler(request);
     } catch (const std::exception& e) {
-        return {500, "text/plain; charset=utf-8", std::string("internal error: ") + e.what() + "\n", {}};
+        return {500, "text/plain; charset=utf-8", std::string("internal error: ") + e.what() + "\n", {}, {}};
     }
 }
 

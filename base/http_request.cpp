@@ -113,6 +113,9 @@ int read_header(std::string_view line, HttpHead& head, std::optional<size_t>& le
         std::string& accept = head.request.accept;
         accept.append(accept.empty() ? "" : ", ").append(value);
     }
+    // Two names of one host are no request (RFC 9112 section 3.2).
+    if (same(name, "host") && !std::exchange(head.request.host, std::string(value)).empty()) return 400;
+    if (same(name, "origin")) head.request.origin = value;
     if (!same(name, "connection")) return 0;
     for (std::string_view rest = value; !rest.empty();) {
         const size_t comma = std::min(rest.find(','), rest.size());
@@ -138,6 +141,7 @@ std::string_view phrase(int status) {
     switch (status) {
         case 200: return "OK";
         case 400: return "Bad Request";
+        case 403: return "Forbidden";
         case 404: return "Not Found";
         case 405: return "Method Not Allowed";
         case 413: return "Content Too Large";
@@ -145,6 +149,7 @@ std::string_view phrase(int status) {
         case 431: return "Request Header Fields Too Large";
         case 500: return "Internal Server Error";
         case 501: return "Not Implemented";
+        case 503: return "Service Unavailable";
         case 505: return "HTTP Version Not Supported";
         default: return "";
     }
@@ -191,6 +196,7 @@ std::string to_wire(const HttpResponse& r, bool head_only, bool keep_alive) {
     out.append(phrase(r.status)).append("\r\ncontent-type: ").append(r.content_type);
     out.append("\r\ncontent-length: ").append(std::to_string(r.body.size())).append("\r\n");
     if (!r.allow.empty()) out.append("allow: ").append(r.allow).append("\r\n");
+    for (const auto& [name, value] : r.headers) out.append(name).append(": ").append(value).append("\r\n");
     out += keep_alive ? "\r\n" : "connection: close\r\n\r\n";
     if (!head_only) out += r.body;
     return out;

@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace warren::base {
 
@@ -20,6 +22,8 @@ struct HttpRequest {
     std::string path;    // decoded, begins with '/'
     std::string query;   // not decoded, without '?'
     std::string accept;  // all Accept headers, with commas
+    std::string host;    // the Host header; "" when there is none
+    std::string origin;  // the Origin header, which browsers send with a POST; "" when there is none
     bool keep_alive = true;
 
     // The first value of that name, decoded; absent when the name is. A name without '=' has an empty value.
@@ -43,7 +47,8 @@ struct HttpResponse {
     int status = 200;
     std::string content_type = "text/plain; charset=utf-8";
     std::string body;
-    std::string allow;  // of a 405
+    std::string allow;                                              // of a 405
+    std::vector<std::pair<std::string, std::string>> headers = {};  // more of them: ours, so without line feeds
 };
 
 // Status line, headers and, unless it answers HEAD, the body.

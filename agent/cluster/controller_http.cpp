@@ -77,8 +77,10 @@ base::HttpResponse controller_admin(const base::HttpRequest& request, const Admi
 base::HttpResponse controller_metrics(const base::HttpRequest& request, base::metrics::Registry& registry) {
     if (request.path == "/version") return json("{\"version\": \"" WARREN_VERSION "\"}\n");
     if (request.path != "/metrics") return text(404, "not found\n");
-    base::HttpResponse r = text(200, registry.render(base::metrics::Exposition::OpenMetrics));
-    r.content_type = base::metrics::content_type(base::metrics::accepts_openmetrics(request.accept));
+    const bool open = base::metrics::accepts_openmetrics(request.accept);
+    base::HttpResponse r =
+        text(200, registry.render(open ? base::metrics::Exposition::OpenMetrics : base::metrics::Exposition::Prometheus));
+    r.content_type = base::metrics::content_type(open);
     return r;
 }
 

@@ -3,6 +3,8 @@
 
 #include "agent/node/flow_filter.h"
 #include "agent/node/flow_json.h"
+#include "agent/node/flow_names.h"
+#include "agent/node/page.h"
 #include "agent/node/pins.h"
 #include "agent/node/socket_sampler.h"
 #include "base/ip.h"
@@ -23,12 +25,26 @@ const base::log::Area kAgent("agent");
 constexpr size_t kHistory = 10'000;  // flows a stream or a page begins with
 constexpr size_t kPageFlows = 500;   // of one answer of /flows unless it asks for more
 
+constexpr const char* kHelp =
+    "/                  the node page\n"
+    "/status            the agent's state, JSON\n"
+    "/flows             open connections, then the latest that ended, JSON: ?limit=N, ?verdict=allowed|denied|not_judged\n"
+    "/logging           what is logged; POST ?level=FILTER changes it\n"
+    "/quitquitquit      POST ends the agent; the kernel goes on with what it has\n";
+
 base::HttpResponse text(int status, std::string body, const char* type = "text/plain; charset=utf-8") {
     base::HttpResponse r;
     r.status = status;
     r.content_type = type;
     r.body = std::move(body);
     return r;
+}
+
+bool parse_verdict(const std::string& word, flow::v1::Verdict& to) {
+    for (const auto verdict : {flow::v1::VERDICT_ALLOWED, flow::v1::VERDICT_DENIED, flow::v1::VERDICT_NOT_JUDGED}) {
+        if (name_of(verdict) == word) return to = verdict, true;
+    }
+    return false;
 }
 
 base::HttpResponse flows_page(const base::HttpRequest& request, const FlowCollector& flows) {
@@ -39,8 +55,14 @@ base::HttpResponse flows_page(const base::HttpRequest& request, const FlowCollec
             return text(400, "limit is a number up to " + std::to_string(kHistory) + "\n");
         }
     }
+    FlowHub::Filter filter;
+    if (const auto verdict = request.parameter("verdict")) {
+        flow::v1::Verdict wanted = {};
+        if (!parse_verdict(*verdict, wanted)) return text(400, "verdict is allowed, denied or not_judged\n");
+        filter = [wanted](const flow::v1::Flow& flow) { return flow.decision().verdict() == wanted; };
+    }
     std::string body = "[";
-    for (const FlowRef& flow : flows.history({}, most)) body += (body.size() > 1 ? ",\n" : "\n") + flow_json(*flow);
+    for (const FlowRef& flow : flows.history(filter, most)) body += (body.size() > 1 ? ",\n" : "\n") + flow_json(*flow);
     return text(200, body + "\n]\n", "application/json");
 }
 
@@ -147,14 +169,21 @@ base::Result<void> Daemon::start_servers(std::function<void()> ask_end) {
     base::HttpServerOptions options;
     options.name = "admin";
     options.addresses = TRY(addresses(settings_.admin_address, "admin.address"));
-    servers_.push_back(TRY(base::HttpServer::start(
-        options, [this, ask_end = std::move(ask_end)](const base::HttpRequest& request) { return admin(request, ask_end); })));
+    const bool loopback = options.addresses[0].ip.is_loopback();
+    servers_.push_back(
+        TRY(base::HttpServer::start(options, [this, loopback, ask_end = std::move(ask_end)](const base::HttpRequest& request) {
+            auto refused = refuse_foreign_page(request, loopback);
+            base::HttpResponse answer = refused ? *std::move(refused) : admin(request, ask_end);
+            add_page_headers(answer);
+            return answer;
+        })));
     options.name = "metrics";
     options.addresses = TRY(addresses(settings_.metrics_address, "metrics.address"));
     servers_.push_back(TRY(base::HttpServer::start(options, [this](const base::HttpRequest& request) {
         if (request.path != "/metrics") return text(404, "see /metrics\n");
-        return text(200, registry_.render(base::metrics::Exposition::OpenMetrics),
-                    base::metrics::content_type(base::metrics::accepts_openmetrics(request.accept)).data());
+        const bool open = base::metrics::accepts_openmetrics(request.accept);
+        return text(200, registry_.render(open ? base::metrics::Exposition::OpenMetrics : base::metrics::Exposition::Prometheus),
+                    base::metrics::content_type(open).data());
     })));
     options.name = "readiness";
     options.addresses = TRY(addresses(settings_.ready_address, "ready.address"));
@@ -192,8 +221,9 @@ base::HttpResponse Daemon::admin(const base::HttpRequest& request, const std::fu
         ask_end();
         return text(200, "shutting down\n");
     }
-    if (request.path == "/") return text(200, "warren-agent: /status /flows /logging /quitquitquit\n");
-    return text(404, "no such page; see /\n");
+    if (request.path == "/help") return text(200, kHelp);
+    if (auto page = page_answer(request.path)) return *std::move(page);
+    return text(404, "no such page; see /help\n");
 }
 
 Daemon::~Daemon() {

@@ -48,6 +48,8 @@ FlowTable::Change FlowTable::apply(const v1::Flow& flow, Origin origin) {
         ++stats_.untracked;
         change = {};
     }
+    stats_.to_destination += change.to_destination;
+    stats_.to_source += change.to_source;
     return change;
 }
 

@@ -20,9 +20,10 @@ namespace warren::node {
 
 struct FlowTableStats {
     uint64_t opened = 0;
-    uint64_t closed = 0;      // denied ones included
-    uint64_t reconciled = 0;  // closes that only the sweep noticed
-    uint64_t untracked = 0;   // the table was full: reported when they close only
+    uint64_t closed = 0;                         // denied ones included
+    uint64_t reconciled = 0;                     // closes that only the sweep noticed
+    uint64_t untracked = 0;                      // the table was full: reported when they close only
+    uint64_t to_destination = 0, to_source = 0;  // application bytes, as far as they were reported
 };
 
 class FlowTable {

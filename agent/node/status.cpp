@@ -163,6 +163,8 @@ Json flows(const AgentState& s) {
             {"closed", s.flows.table.closed},
             {"reconciled", s.flows.table.reconciled},
             {"untracked", s.flows.table.untracked},
+            {"bytes_to_destination", s.flows.table.to_destination},
+            {"bytes_to_source", s.flows.table.to_source},
             {"kernel_records", s.flows.records},
             {"kernel_lost", s.flows.kernel_lost},
             {"tunnel_flows", s.flows.feed.flows},
