@@ -20,8 +20,16 @@ sys.path.insert(0, str(HERE))
 HANGS_S = 100  # below ctest's own timeout, so that a hang shows where
 
 
+def module_of(file):
+    """A file of this folder, or of another one by its path."""
+    path = pathlib.Path(file)
+    if path.parent != pathlib.Path():
+        sys.path.insert(0, str(path.parent.resolve()))
+    return path.stem
+
+
 def tests_of(file):
-    return unittest.defaultTestLoader.loadTestsFromName(file.removesuffix(".py"))
+    return unittest.defaultTestLoader.loadTestsFromName(module_of(file))
 
 
 def each(suite):
@@ -41,7 +49,7 @@ def main(arguments):
         print("needs root: network namespaces, packet rules", flush=True)
         return 1 if os.environ.get("WARREN_REQUIRE_ROOT") == "1" else 77
     if len(arguments) == 2:
-        suite = unittest.defaultTestLoader.loadTestsFromName(f"{arguments[0].removesuffix('.py')}.{arguments[1]}")
+        suite = unittest.defaultTestLoader.loadTestsFromName(f"{module_of(arguments[0])}.{arguments[1]}")
         faulthandler.dump_traceback_later(HANGS_S, exit=False)
     else:
         files = arguments or sorted(path.name for path in HERE.glob("*_test.py"))
