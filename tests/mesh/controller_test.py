@@ -217,6 +217,7 @@ class RevokedNode(Joined):
         self.assertTrue(w.agents["n1"].status()["mesh"]["connected"])
         # Half of its minute is over: the renewal is refused, with the reason in the audit log.
         eventually(lambda: self.join_of("n2")["failures"] > 0, lambda: str(self.join_of("n2")), 40)
+        self.assertTrue(self.join_of("n2")["joined"], "the renewal came before the end of the certificate")
         self.assertIn("revoked", self.join_of("n2")["error"])
         self.assertTrue(w.audit(reason="node n2 is revoked"))
         eventually(lambda: self.join_of("n1")["renewals"] == 2, lambda: str(self.join_of("n1")), 20)
