@@ -7,6 +7,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -47,18 +48,23 @@ class Browser:
                  "--remote-debugging-pipe", f"--user-data-dir={self.profile}", "about:blank")
         with netns.inside() if netns else contextlib.nullcontext():
             self.process = subprocess.Popen((program, *flags), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                            pass_fds=(3, 4), preexec_fn=lambda: (os.dup2(child_in, 3), os.dup2(child_out, 4)))
+                                            pass_fds=(3, 4), start_new_session=True,
+                                            preexec_fn=lambda: (os.dup2(child_in, 3), os.dup2(child_out, 4)))
         os.close(child_in)
         os.close(child_out)
         self.buffer, self.number, self.events = b"", 0, []
         self.session = None
 
     def close(self):
-        self.process.kill()
+        os.killpg(self.process.pid, signal.SIGKILL)  # its helpers too, which write to the profile
         self.process.wait()
         os.close(self.to)
         os.close(self.of)
+        eventually(self._profile_gone, self.profile)
+
+    def _profile_gone(self):
         shutil.rmtree(self.profile, ignore_errors=True)
+        return not os.path.exists(self.profile)
 
     def _message(self, end):
         while b"\0" not in self.buffer:
