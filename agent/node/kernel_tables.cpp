@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/kernel_tables.h"
 
-#include "agent/node/abi_values.h"
+#include "agent/node/map_rows.h"
 #include "base/log.h"
 
 #include <chrono>
@@ -125,13 +125,13 @@ void KernelTables::write_ranges() {
     if (before && !ranges_.usable()) configure(false);
     bool complete = true;
     for (const base::Cidr& prefix : change.added) {
-        const auto written = maps_.ranges.update(abi_range(prefix), 1);
+        const auto written = maps_.ranges.update(to_row(prefix), 1);
         note(written, 1, "wr_ranges");
         complete = complete && written;
     }
     if (!complete && counts_.ranges_in_force) configure(false);
     for (const base::Cidr& prefix : change.removed) {
-        auto erased = maps_.ranges.erase(abi_range(prefix));
+        auto erased = maps_.ranges.erase(to_row(prefix));
         if (!erased) note(std::move(erased).error(), 1, "wr_ranges");
     }
     if (!before && ranges_.usable() && complete) configure(true);

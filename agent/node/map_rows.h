@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Between the values of base/ip.h and the rows of bpf/abi.h. Pure.
+// Between the values of base/ip.h and the rows of bpf/abi.h. Pure; any thread.
 #pragma once
 
 #include "base/bytes.h"
@@ -8,6 +8,7 @@
 
 #include <cstring>
 #include <span>
+#include <type_traits>
 
 namespace warren::node {
 
@@ -27,6 +28,13 @@ namespace warren::node {
 
 [[nodiscard]] inline wr_range_key to_row(const base::Cidr& prefix) {
     return {.prefix_bits = prefix.length() + (prefix.is_v4() ? 96u : 0u), .address = to_row(prefix.first())};
+}
+
+// Rows have no holes (abi.h), so their bytes are their value.
+template <class Row>
+[[nodiscard]] bool same_row(const Row& a, const Row& b) {
+    static_assert(std::has_unique_object_representations_v<Row>);
+    return std::memcmp(&a, &b, sizeof(Row)) == 0;
 }
 
 }  // namespace warren::node

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/service_rows.h"
 
-#include "agent/node/abi_values.h"
 #include "agent/node/alias.h"
+#include "agent/node/map_rows.h"
 #include "policy/endpoint_choice.h"
 #include "policy/upstream.h"
 
@@ -146,7 +146,7 @@ NotDrawn ServiceContext::endpoints(const policy::ServiceEntry& entry, ServiceRow
         // A stock tunnel draws again, so nothing may be left to it.
         all_local = all_local && here != nullptr && (tunnel_is_ours_ || here->as_destination == NotDirect::No);
         wr_endpoint_row endpoint{};
-        endpoint.address = abi_addr(*ip);
+        endpoint.address = to_row(*ip);
         endpoint.port = c.port;
         out.endpoints.push_back(endpoint);
         weights.push_back(c.weight);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/service_table.h"
 
-#include "agent/node/abi_values.h"
+#include "agent/node/map_rows.h"
 
 #include <algorithm>
 #include <set>
@@ -13,7 +13,7 @@ namespace {
 
 using Row = ServiceTable::Row;
 
-wr_service_key key_of(const base::SockAddr& address) { return {abi_addr(address.ip), address.port, 0}; }
+wr_service_key key_of(const base::SockAddr& address) { return {to_row(address.ip), address.port, 0}; }
 
 wr_service_row row_of(const Row& row) { return {row.id, static_cast<uint32_t>(row.rows.endpoints.size()), row.rows.flags}; }
 

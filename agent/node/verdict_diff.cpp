@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/verdict_diff.h"
 
-#include "agent/node/abi_values.h"
+#include "agent/node/map_rows.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/verdict_rows.h"
 
-#include "agent/node/abi_values.h"
+#include "agent/node/map_rows.h"
 #include "policy/route.h"
 
 #include <algorithm>

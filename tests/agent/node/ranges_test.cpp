@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/ranges.h"
 
-#include "agent/node/abi_values.h"
+#include "agent/node/map_rows.h"
 #include "policy/random.h"
 #include "tests/catch.h"
 #include "tests/policy/mesh_fixture.h"
@@ -146,11 +146,11 @@ TEST_CASE("ranges: many random changes end where a start from nothing ends") {
 }
 
 TEST_CASE("ranges: keys are mapped addresses with the length of their family") {
-    const wr_range_key v4 = abi_range(base::Cidr::parse("10.1.0.0/16").value());
+    const wr_range_key v4 = to_row(base::Cidr::parse("10.1.0.0/16").value());
     CHECK(v4.prefix_bits == 112);
     CHECK(v4.address.b[10] == 0xff);
     CHECK(v4.address.b[12] == 10);
-    const wr_range_key v6 = abi_range(base::Cidr::parse("fd00::/8").value());
+    const wr_range_key v6 = to_row(base::Cidr::parse("fd00::/8").value());
     CHECK(v6.prefix_bits == 8);
     CHECK(v6.address.b[0] == 0xfd);
 }

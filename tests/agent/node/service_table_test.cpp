@@ -2,8 +2,8 @@
 // Rows for service addresses: the distribution that policy/endpoint_choice draws, the reasons for none, and changes as writes.
 #include "agent/node/service_table.h"
 
-#include "agent/node/abi_values.h"
 #include "agent/node/alias.h"
+#include "agent/node/map_rows.h"
 #include "policy/endpoint_choice.h"
 #include "tests/catch.h"
 #include "tests/policy/mesh_fixture.h"
@@ -44,7 +44,7 @@ struct KernelServices {
 
     [[nodiscard]] const wr_service_row* find(const char* address) const {
         const base::SockAddr at = tests::sock(address);
-        const auto found = services.find({abi_addr(at.ip), at.port});
+        const auto found = services.find({to_row(at.ip), at.port});
         return found != services.end() ? &found->second : nullptr;
     }
     // A draw as the kernel makes it: the address drawn and its port.

@@ -3,7 +3,7 @@
 // each one the pair is looked at: a port may show its old verdict, its new one or (while the pair leaves) none, nothing else.
 #pragma once
 
-#include "agent/node/abi_values.h"
+#include "agent/node/map_rows.h"
 #include "agent/node/verdict_table.h"
 #include "policy/inbound.h"
 #include "policy/route.h"
