@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 
 namespace warren::base {
 
@@ -23,6 +25,21 @@ void grow(std::string& content, size_t most) {
     std::copy(content.begin(), content.end(), larger.begin());
     base::wipe(content);
     content = std::move(larger);
+}
+
+Result<void> write_all(int fd, std::string_view content, const std::string& path) {
+    while (!content.empty()) {
+        const ssize_t n = ::write(fd, content.data(), content.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return os_error("write", path);
+        content.remove_prefix(static_cast<size_t>(n));
+    }
+    return {};
+}
+
+std::string folder_of(const std::string& path) {
+    const size_t slash = path.rfind('/');
+    return slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
 }
 
 }  // namespace
@@ -54,6 +71,28 @@ Result<std::string> read_small_file(const std::string& path, size_t max_bytes) {
     }
     content.resize(size);
     return content;
+}
+
+Result<void> replace_small_file(const std::string& path, std::string_view content, unsigned mode) {
+    std::string beside = path + ".XXXXXX";
+    const Fd file(::mkostemp(beside.data(), O_CLOEXEC));
+    if (!file) return os_error("create", beside);
+    auto written = write_all(file.get(), content, beside);
+    if (written && ::fchmod(file.get(), mode) != 0) written = os_error("chmod", beside);
+    if (written && ::fsync(file.get()) != 0) written = os_error("fsync", beside);
+    if (written && ::rename(beside.c_str(), path.c_str()) != 0) written = os_error("rename", path);
+    if (!written) {
+        ::unlink(beside.c_str());
+        return written;
+    }
+    return sync_folder(folder_of(path));
+}
+
+Result<void> sync_folder(const std::string& path) {
+    const Fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!folder) return os_error("open", path);
+    if (::fsync(folder.get()) != 0) return os_error("fsync", path);
+    return {};
 }
 
 }  // namespace warren::base

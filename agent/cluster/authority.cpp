@@ -6,6 +6,7 @@
 #include "agent/cluster/state_file.h"
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/small_file.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -55,8 +56,8 @@ base::Error denied(std::string why) { return {base::Errc::Denied, 0, "", std::mo
 }  // namespace
 
 base::Result<void> publish(const Trust& trust, const std::string& folder) {
-    TRY(write_file(folder + "/root-cert.pem", trust.roots_pem, 0644));
-    return write_file(folder + "/ca-crl.pem", trust.revocations_pem, 0644);
+    TRY(base::replace_small_file(folder + "/root-cert.pem", trust.roots_pem, 0644));
+    return base::replace_small_file(folder + "/ca-crl.pem", trust.revocations_pem, 0644);
 }
 
 struct Authority::Impl {

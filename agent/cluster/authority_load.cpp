@@ -69,7 +69,7 @@ base::Result<void> remember_issuers(AuthoritySnapshot& into, const AuthorityOpti
     }
     for (const X509Ptr& one : into.recognised) kept += to_pem(one.get());
     if (kept == text) return {};
-    return write_file(path, kept);
+    return base::replace_small_file(path, kept);
 }
 
 base::Result<void> load_plugged_in(AuthoritySnapshot& into, std::string& roots, const AuthorityOptions& options,

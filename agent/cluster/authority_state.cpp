@@ -119,7 +119,7 @@ base::Result<void> write_generations(const std::string& state, const Generations
                          {"since", base::to_rfc3339(generations.since)},
                          {"generations", generations.numbers},
                          {"signing", generations.signing}};
-    return write_file(state + "/state.json", object.dump(2) + "\n");
+    return base::replace_small_file(state + "/state.json", object.dump(2) + "\n");
 }
 
 base::Result<int> create_generation(const AuthorityOptions& options, const Generations& so_far, base::WallTime now) {

@@ -139,7 +139,7 @@ base::Result<void> edit(const std::string& path, const std::function<base::Resul
         tokens = std::move(*parsed);
     }
     TRY(change(tokens));
-    return write_file(path, write_tokens(tokens));
+    return base::replace_small_file(path, write_tokens(tokens));
 }
 }  // namespace
 

@@ -52,7 +52,7 @@ base::Result<std::vector<X509*>> way_up(X509* from, const std::vector<X509Ptr>& 
 
 base::Result<void> write_pem(const std::string& path, std::string pem) {
     if (pem.empty()) return openssl_error("PEM");
-    auto written = write_file(path, pem);
+    auto written = base::replace_small_file(path, pem);
     base::wipe(pem);
     return written;
 }
@@ -122,7 +122,7 @@ base::Result<void> create_issuer(const NewIssuer& wanted) {
     TRY(write_pem(at(kChain), to_pem(intermediate.get())));
     TRY(write_pem(at(kRoots), to_pem(root.get())));
     if (::rename(beside.c_str(), wanted.folder.c_str()) != 0) return base::os_error("rename", wanted.folder);
-    return sync_folder(std::filesystem::path(wanted.folder).parent_path().string());
+    return base::sync_folder(std::filesystem::path(wanted.folder).parent_path().string());
 }
 
 bool share_a_root(const std::string& a_pem, const std::string& b_pem) {

@@ -8,8 +8,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstdio>
-#include <filesystem>
 #include <thread>
 
 namespace warren::cluster {
@@ -18,21 +16,6 @@ namespace {
 
 constexpr std::chrono::seconds kLockPatience{5};
 constexpr std::chrono::milliseconds kLockPause{20};
-
-base::Result<void> write_all(int fd, std::string_view content, const std::string& path) {
-    while (!content.empty()) {
-        const ssize_t n = ::write(fd, content.data(), content.size());
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return base::os_error("write", path);
-        content.remove_prefix(static_cast<size_t>(n));
-    }
-    return {};
-}
-
-std::string folder_of(const std::string& path) {
-    const std::string parent = std::filesystem::path(path).parent_path().string();
-    return parent.empty() ? "." : parent;
-}
 
 }  // namespace
 
@@ -44,28 +27,6 @@ base::Result<void> make_private_folder(const std::string& path) {
     if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0)
         return base::Error{base::Errc::Denied, 0, "", path + " can be written by others; chmod 0700 it"};
     return {};
-}
-
-base::Result<void> sync_folder(const std::string& path) {
-    const base::Fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!folder) return base::os_error("open", path);
-    if (::fsync(folder.get()) != 0) return base::os_error("fsync", path);
-    return {};
-}
-
-base::Result<void> write_file(const std::string& path, std::string_view content, unsigned mode) {
-    std::string beside = path + ".XXXXXX";
-    const base::Fd file(::mkostemp(beside.data(), O_CLOEXEC));
-    if (!file) return base::os_error("create", beside);
-    auto written = write_all(file.get(), content, path);
-    if (written && ::fchmod(file.get(), mode) != 0) written = base::os_error("chmod", beside);
-    if (written && ::fsync(file.get()) != 0) written = base::os_error("fsync", beside);
-    if (written && ::rename(beside.c_str(), path.c_str()) != 0) written = base::os_error("rename", path);
-    if (!written) {
-        ::unlink(beside.c_str());
-        return written;
-    }
-    return sync_folder(folder_of(path));
 }
 
 base::Result<base::Fd> lock_file(const std::string& path) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small files of the controller's own that must survive a crash whole: written beside, synced, renamed. And a cheap look at whether a file
-// is still the one that was read. Blocking; any thread. Errors name the path.
+// The folder of the controller's own files, a lock for its one writer, and a cheap look at whether a file is still the one that was read.
+// Blocking; any thread. Errors name the path.
 #pragma once
 
 #include "base/fd.h"
@@ -8,16 +8,11 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 namespace warren::cluster {
 
 // The folder with 0700, its parents must exist. An existing one is taken as it is, unless others may write to it: Denied.
 [[nodiscard]] base::Result<void> make_private_folder(const std::string& path);
-
-// After it returns, the path has the new content even across a power cut; a reader sees the old or the new one, never a part.
-[[nodiscard]] base::Result<void> write_file(const std::string& path, std::string_view content, unsigned mode = 0600);
-[[nodiscard]] base::Result<void> sync_folder(const std::string& path);
 
 // Waits up to five seconds for an exclusive lock on the file, which is made when missing: one writer of a state folder at a time.
 [[nodiscard]] base::Result<base::Fd> lock_file(const std::string& path);

@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/xds/join.h"
 #include "base/bytes.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "base/small_file.h"
 
-#include <fcntl.h>
-#include <unistd.h>
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 
 namespace warren::xds {
 
@@ -32,28 +27,12 @@ std::string_view private_key_of(std::string_view pem) {
     return {};
 }
 
-base::Result<void> write_and_sync(int fd, std::string_view content, const std::string& path) {
-    while (!content.empty()) {
-        const ssize_t n = ::write(fd, content.data(), content.size());
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return base::os_error("write", path);
-        content.remove_prefix(static_cast<size_t>(n));
-    }
-    if (::fsync(fd) != 0) return base::os_error("fsync", path);
-    return {};
-}
-
 }  // namespace
 
 base::Result<void> save_node_credential(const NodeCredential& credential, const std::string& path) {
-    std::string beside = path + ".XXXXXX";
-    const base::Fd file(::mkostemp(beside.data(), O_CLOEXEC));  // 0600
-    if (!file) return base::os_error("create", beside);
-    auto written = write_and_sync(file.get(), credential.key_pem, beside);
-    if (written) written = write_and_sync(file.get(), credential.chain_pem, beside);
-    if (written) written = write_and_sync(file.get(), std::string(kRoots) + credential.roots_pem, beside);
-    if (written && ::rename(beside.c_str(), path.c_str()) != 0) written = base::os_error("rename", path);
-    if (!written) ::unlink(beside.c_str());
+    std::string text = credential.key_pem + credential.chain_pem + std::string(kRoots) + credential.roots_pem;
+    auto written = base::replace_small_file(path, text);
+    base::wipe(text);
     return written;
 }
 
