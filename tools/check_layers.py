@@ -27,6 +27,7 @@ GENERATED = r"proto/.*\.(pb|grpc\.pb)\.h$"  # included as "proto/x.pb.h"
 RULES = [
     (r"base/(config)[a-z_]*\.(h|cpp)", ["base"], ["cli11", "yaml", "spdlog"]),
     (r"base/confine\.(h|cpp)", ["base"], ["cap", "seccomp"]),
+    (r"base/openssl_ptr\.(h|cpp)", ["base"], ["openssl"]),
     (r"base/", ["base"], ["spdlog"]),
     (r"policy/[a-z_]*_proto\.(h|cpp)", ["base", "policy", "generated"], ["protobuf"]),
     (r"policy/[a-z_]*_yaml\.(h|cpp)", ["base", "policy"], ["yaml"]),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/bytes.h"
+#include "ztunnel/certificate_text.h"
 #include "ztunnel/credential.h"
-#include "ztunnel/openssl_ptr.h"
 
 #include <openssl/ec.h>
 #include <openssl/err.h>

@@ -2,8 +2,8 @@
 // The only kind of Credential there is, with OpenSSL's forms of what it holds. Private to the TLS files; immutable, any thread.
 #pragma once
 
+#include "ztunnel/certificate_text.h"
 #include "ztunnel/credential.h"
-#include "ztunnel/openssl_ptr.h"
 
 #include <utility>
 

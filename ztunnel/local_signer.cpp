@@ -4,7 +4,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/small_file.h"
-#include "ztunnel/openssl_ptr.h"
+#include "ztunnel/certificate_text.h"
 
 #include <algorithm>
 #include <array>

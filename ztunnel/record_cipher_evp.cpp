@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ztunnel/openssl_ptr.h"
+#include "ztunnel/certificate_text.h"
 #include "ztunnel/record_cipher.h"
 
 #include <algorithm>

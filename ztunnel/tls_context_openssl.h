@@ -3,9 +3,9 @@
 // any thread.
 #pragma once
 
+#include "ztunnel/certificate_text.h"
 #include "ztunnel/credential_openssl.h"
 #include "ztunnel/crl.h"
-#include "ztunnel/openssl_ptr.h"
 #include "ztunnel/tls_context.h"
 #include "ztunnel/tls_session.h"
 

@@ -4,8 +4,8 @@
 // are never logged (RFC 8446 7.1; the callback's lines are those of NSS's key log). Belongs to one worker thread; private to the TLS files.
 #pragma once
 
+#include "ztunnel/certificate_text.h"
 #include "ztunnel/key_schedule.h"
-#include "ztunnel/openssl_ptr.h"
 #include "ztunnel/tls_context_openssl.h"
 #include "ztunnel/tls_records.h"
 

@@ -6,8 +6,8 @@
 
 #include "base/result.h"
 #include "policy/identity.h"
+#include "ztunnel/certificate_text.h"
 #include "ztunnel/crl.h"
-#include "ztunnel/openssl_ptr.h"
 #include "ztunnel/tls_session.h"
 
 #include <span>

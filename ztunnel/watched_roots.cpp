@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/watched_roots.h"
 
-#include "ztunnel/openssl_ptr.h"
+#include "ztunnel/certificate_text.h"
 
 #include <filesystem>
 #include <utility>

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "agent/cluster/authority_types.h"
-#include "agent/cluster/openssl_ptr.h"
+#include "agent/cluster/certificate_text.h"
 
 #include <cstdint>
 #include <set>

@@ -3,7 +3,7 @@
 // certificate service (it shows OpenSSL). Kubernetes contract 4.5 for the files of a plugged-in one.
 #pragma once
 
-#include "agent/cluster/openssl_ptr.h"
+#include "agent/cluster/certificate_text.h"
 
 #include <memory>
 #include <string>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Certificates as peers and certificate services send them: DER, PEM bundles, and the names inside.
+#include "ztunnel/certificate_text.h"
 #include "ztunnel/credential.h"
-#include "ztunnel/openssl_ptr.h"
 #include "ztunnel/tls_verify.h"
 
 #include <cstdlib>

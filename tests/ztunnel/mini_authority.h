@@ -3,7 +3,7 @@
 #pragma once
 
 #include "tests/catch.h"
-#include "ztunnel/openssl_ptr.h"
+#include "ztunnel/certificate_text.h"
 
 #include <openssl/pem.h>
 #include <openssl/rsa.h>

@@ -3,10 +3,10 @@
 #include "tests/ztunnel/mini_authority.h"
 #include "tests/ztunnel/temp_dir.h"
 #include "tests/ztunnel/test_ca.h"
+#include "ztunnel/certificate_text.h"
 #include "ztunnel/crl.h"
 #include "ztunnel/file_signer.h"
 #include "ztunnel/local_signer.h"
-#include "ztunnel/openssl_ptr.h"
 
 #include <atomic>
 #include <thread>

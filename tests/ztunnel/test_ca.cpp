@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/ztunnel/test_ca.h"
 
-#include "ztunnel/openssl_ptr.h"
+#include "ztunnel/certificate_text.h"
 
 #include <atomic>
 #include <cstdio>

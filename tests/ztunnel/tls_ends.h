@@ -4,7 +4,7 @@
 
 #include "base/fd.h"
 #include "tests/ztunnel/test_ca.h"
-#include "ztunnel/openssl_ptr.h"
+#include "ztunnel/certificate_text.h"
 #include "ztunnel/tls_session.h"
 
 #include <algorithm>

@@ -1,36 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ztunnel/openssl_ptr.h"
+#include "ztunnel/certificate_text.h"
 
 #include "base/bytes.h"
-
-#include <algorithm>
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
 namespace warren::ztunnel {
-
-namespace {
-std::string name_text(const ASN1_STRING* value) {
-    return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)), static_cast<size_t>(ASN1_STRING_length(value))};
-}
-
-std::string bio_text(BIO* bio) {
-    char* data = nullptr;
-    const long n = BIO_get_mem_data(bio, &data);
-    return {data, static_cast<size_t>(n)};
-}
-}  // namespace
-
-std::string openssl_reason() {
-    const unsigned long code = ERR_get_error();
-    ERR_clear_error();
-    if (code == 0) return "no reason given";
-    if (const char* reason = ERR_reason_error_string(code)) return reason;
-    return "OpenSSL error " + std::to_string(code);
-}
-
-base::Error openssl_error(const char* where) { return {base::Errc::Internal, 0, where, openssl_reason()}; }
 
 std::vector<PemBlock> read_pem(std::string_view text, size_t& damaged) {
     std::vector<PemBlock> blocks;
@@ -73,26 +49,6 @@ std::string to_der(X509* certificate) {
     auto* at = reinterpret_cast<unsigned char*>(der.data());
     i2d_X509(certificate, &at);
     return der;
-}
-
-std::string to_pem(X509* certificate) {
-    const BioPtr bio(BIO_new(BIO_s_mem()));
-    if (!bio || PEM_write_bio_X509(bio.get(), certificate) != 1) return {};
-    return bio_text(bio.get());
-}
-
-std::vector<std::string> uri_names(X509* certificate) {
-    std::vector<std::string> uris;
-    const GeneralNamesPtr names(static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
-    ERR_clear_error();
-    for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
-        const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
-        if (name->type != GEN_URI) continue;
-        std::string uri = name_text(name->d.uniformResourceIdentifier);
-        // A zero byte or a line break in a name has no honest use.
-        if (std::all_of(uri.begin(), uri.end(), [](char c) { return c > ' ' && c < 0x7f; })) uris.push_back(std::move(uri));
-    }
-    return uris;
 }
 
 std::string describe(X509* certificate) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/cluster/openssl_ptr.h"
+#include "agent/cluster/certificate_text.h"
 
 #include <algorithm>
 #include <chrono>
@@ -36,22 +36,6 @@ struct PemBlock {
 
 }  // namespace
 
-std::string openssl_reason() {
-    const unsigned long code = ERR_get_error();
-    ERR_clear_error();
-    if (code == 0) return "no reason given";
-    if (const char* reason = ERR_reason_error_string(code)) return reason;
-    return "OpenSSL error " + std::to_string(code);
-}
-
-base::Error openssl_error(const char* where) { return {base::Errc::Internal, 0, where, openssl_reason()}; }
-
-std::string bio_text(BIO* bio) {
-    char* data = nullptr;
-    const long n = BIO_get_mem_data(bio, &data);
-    return n > 0 ? std::string(data, static_cast<size_t>(n)) : std::string();
-}
-
 base::Result<std::vector<X509Ptr>> read_certificates(std::string_view pem) {
     std::vector<X509Ptr> certificates;
     const BioPtr bio = reader(pem);
@@ -82,11 +66,6 @@ base::Result<KeyPtr> read_private_key(std::string_view pem) {
     KeyPtr key(bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr) : nullptr);
     if (!key) return base::invalid("no private key in PEM without a password (" + openssl_reason() + ")");
     return key;
-}
-
-std::string to_pem(X509* certificate) {
-    const BioPtr bio(BIO_new(BIO_s_mem()));
-    return bio && PEM_write_bio_X509(bio.get(), certificate) == 1 ? bio_text(bio.get()) : std::string();
 }
 
 std::string to_pem(X509_CRL* list) {
@@ -120,20 +99,6 @@ std::string serial_hex(const ASN1_INTEGER* serial) {
     std::string hex = text != nullptr ? text : "";
     OPENSSL_free(text);
     return hex;
-}
-
-std::vector<std::string> uri_names(X509* certificate) {
-    std::vector<std::string> uris;
-    const GeneralNamesPtr names(static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
-    ERR_clear_error();
-    for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
-        const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
-        if (name->type != GEN_URI) continue;
-        const ASN1_IA5STRING* value = name->d.uniformResourceIdentifier;
-        std::string text(reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)), static_cast<size_t>(ASN1_STRING_length(value)));
-        if (std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; })) uris.push_back(std::move(text));
-    }
-    return uris;
 }
 
 bool self_signed(X509* certificate) { return X509_self_signed(certificate, 0) == 1; }
