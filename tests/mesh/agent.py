@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """One warren-agent as a process in its node's namespace, in a world of its own: instance, pins, sockets, cgroups. Beside it the cgroup in
 which the node's tunnel runs, because the agent exempts tunnels by their cgroup."""
-import http.client
 import json
 import os
 import pathlib
-import re
 import shutil
 import signal
 import subprocess
 
-from waiting import eventually
+from daemon import EXIT_S, READY_S, Daemon
+from waiting import PATIENCE_S, eventually
 
 BINARY = os.environ.get("WARREN_AGENT") or str(pathlib.Path(__file__).resolve().parents[2] / "build/dev/bin/warren-agent")
-READY_S, EXIT_S = 15.0, 10.0
 ADMIN, METRICS, READINESS = 15030, 15031, 15032
 
 
@@ -25,21 +23,20 @@ def cgroup2_root():
     raise RuntimeError("no cgroup2 is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup/unified")
 
 
-class Agent:
+class Agent(Daemon):
+    NAME, METRICS = "warren-agent", METRICS
+
     def __init__(self, node, prefix, folder, mesh_path, settings=None):
         """prefix: names this lab's instances apart from others'. settings: flags without their dashes, over the lab's own."""
+        super().__init__(node, folder)
         self.node = node
         self.instance = f"{prefix}{node.name}".replace("_", "-")
-        self.folder = pathlib.Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.run_dir = self.folder / "run"
-        self.log_path = self.folder / "log"
         self.pods_path = self.folder / "pods.yaml"
         self.tunnel_cgroup = cgroup2_root() / f"{self.instance}-tunnel"
         self.tunnel_cgroup.mkdir(exist_ok=True)
         self.pods = {}
         self.settings = {"mesh-file": str(mesh_path), **(settings or {})}
-        self.process = None
 
     # -- what it is told
 
@@ -72,13 +69,6 @@ class Agent:
         env = {"PATH": os.environ["PATH"], "ASAN_OPTIONS": "detect_leaks=0"}
         self.process = self.node.start(BINARY, *self.flags(), env=env, log=self.log_path)
         return self
-
-    def running(self):
-        return self.process is not None and self.process.poll() is None
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
     def stop(self):
         """Ends it by SIGTERM; it must end with exit code 0, and leaves the kernel as it is."""
@@ -137,16 +127,7 @@ class Agent:
     # -- its ports
 
     def http(self, path, port=ADMIN, method="GET"):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.sock = self.node.socket()
-        connection.sock.settimeout(5)
-        connection.sock.connect(("127.0.0.1", port))
-        try:
-            connection.request(method, path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
+        return super().http(path, port, method)
 
     def status(self):
         return json.loads(self.http("/status")[1])
@@ -163,35 +144,17 @@ class Agent:
         found = json.loads(self.http("/flows?limit=10000")[1])
         return [flow for flow in found if all(value(flow, key) == wanted for key, wanted in match.items())]
 
-    def wait_flows(self, count=1, deadline=5.0, **match):
+    def wait_flows(self, count=1, deadline=PATIENCE_S, **match):
         def enough():
             found = self.flows(**match)
             return found if len(found) >= count else None
         return eventually(enough, lambda: f"{count} flow(s) {match} in\n{self.http('/flows')[1]}\n{self.log_tail()}", deadline)
 
-    def metric(self, name, **labels):
-        total = 0.0
-        for line in self.http("/metrics", METRICS)[1].splitlines():
-            sample = re.match(r'^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$', line)
-            if sample and sample[1] == name:
-                has = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', sample[2] or ""))
-                if labels.items() <= has.items():
-                    total += float(sample[3])
-        return total
-
     def answers(self):
-        if self.process.poll() is not None:
-            raise RuntimeError(f"warren-agent ended with {self.process.returncode}:\n{self.log_tail()}")
-        try:
-            return self.http("/status")[0] == 200
-        except (OSError, http.client.HTTPException):
-            return False
+        return self.found("/status", ADMIN)
 
     def ready(self):
-        try:
-            return self.answers() and self.http("/healthz/ready", READINESS)[0] == 200
-        except (OSError, http.client.HTTPException):
-            return False
+        return self.found("/healthz/ready", READINESS)
 
     def wait_answers(self):
         eventually(self.answers, lambda: "the agent's status\n" + self.log_tail(), READY_S)
@@ -207,8 +170,3 @@ class Agent:
             return all(states.get(pod.name) == "captured" for pod in pods)
         eventually(captured, lambda: f"{[p.name for p in pods]} captured: {self.status()['pods']}\n{self.log_tail()}", READY_S)
         return self
-
-    def log_tail(self, count=40):
-        if not self.log_path.exists():
-            return ""
-        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-count:])

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 
-from waiting import eventually
+from waiting import PATIENCE_S, eventually
 
 DIRECTION = {1: "outbound", 2: "inbound"}
 PATH = {1: "direct", 2: "tunnel", 3: "passthrough", 4: "plaintext"}
@@ -115,7 +115,7 @@ class FlowReader:
     def matching(self, **match):
         return [one for one in list(self.flows) if all(one.get(key) == value for key, value in match.items())]
 
-    def wait(self, count=1, deadline=5.0, **match):
+    def wait(self, count=1, deadline=PATIENCE_S, **match):
         def enough():
             found = self.matching(**match)
             return found if len(found) >= count else None

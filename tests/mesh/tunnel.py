@@ -1,38 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """One warren-ztunnel as a process in its node's namespace: started, waited for, asked by its ports, ended by SIGTERM with exit code 0."""
-import http.client
 import json
 import os
 import pathlib
-import re
 import signal
-import socket
 import time
 
-from waiting import eventually
+from daemon import EXIT_S, READY_S, Daemon
+from waiting import PATIENCE_S, eventually
 
 BINARY = os.environ.get("WARREN_ZTUNNEL") or str(pathlib.Path(__file__).resolve().parents[2] / "build/dev/bin/warren-ztunnel")
-READY_S, EXIT_S = 15.0, 10.0
 ADMIN, METRICS, READINESS = 15000, 15020, 15021
 
-_SAMPLE = re.compile(r'^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$')
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
+class Tunnel(Daemon):
+    NAME, METRICS = "warren-ztunnel", METRICS
 
-class Tunnel:
     def __init__(self, netns, folder, env, launcher=()):
         """netns: the node, or a pod for a dedicated tunnel. env: on top of what every lab tunnel has. launcher: a command that executes it."""
-        self.netns = netns
-        self.folder = pathlib.Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.log_path = self.folder / "log"
+        super().__init__(netns, folder)
         # Nothing of the test's own environment: a setting of the caller's shell must not change a verdict.
         self.env = {"PATH": os.environ["PATH"], "PROXY_MODE": "shared", "XDS_ADDRESS": "", "CA_ADDRESS": "", "LOG_FORMAT": "json",
                     "CONNECTION_TERMINATION_DEADLINE": "2s", "WARREN_DUMPABLE": "true", **env}
         # Of a sanitizer build; the program's system call filter does not let the leak detector trace it.
         self.env |= {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1", "TSAN_OPTIONS": "halt_on_error=1:ignore_noninstrumented_modules=1"}
         self.launcher = launcher
-        self.process = None
 
     def start(self, *arguments):
         if not os.access(BINARY, os.X_OK):
@@ -46,26 +38,8 @@ class Tunnel:
 
     # -- its ports
 
-    def http(self, path, port, method="GET"):
-        """(status, text)."""
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.sock = self.netns.socket()
-        connection.sock.settimeout(5)
-        connection.sock.connect(("127.0.0.1", port))
-        try:
-            connection.request(method, path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
     def ready(self):
-        if self.process.poll() is not None:
-            raise RuntimeError(f"warren-ztunnel ended with {self.process.returncode}:\n{self.log_tail()}")
-        try:
-            return self.http("/healthz/ready", READINESS)[0] == 200
-        except (OSError, http.client.HTTPException):
-            return False
+        return self.found("/healthz/ready", READINESS)
 
     def wait_ready(self):
         eventually(self.ready, lambda: "readiness\n" + self.log_tail(), READY_S)
@@ -73,19 +47,6 @@ class Tunnel:
 
     def config_dump(self):
         return json.loads(self.http("/config_dump", ADMIN)[1])
-
-    def metrics(self):
-        """[(name, {label: value}, number)]."""
-        out = []
-        for line in self.http("/metrics", METRICS)[1].splitlines():
-            sample = _SAMPLE.match(line)
-            if sample:
-                out.append((sample[1], dict(_LABEL.findall(sample[2] or "")), float(sample[3])))
-        return out
-
-    def metric(self, name, **labels):
-        """The sum of the samples with these labels."""
-        return sum(value for one, has, value in self.metrics() if one == name and labels.items() <= has.items())
 
     # -- its log
 
@@ -104,17 +65,12 @@ class Tunnel:
         return [line for line in self.lines()
                 if line.get("scope") == "access" and line.get("message") == message and all(line.get(k) == v for k, v in match.items())]
 
-    def wait_access(self, count=1, deadline=5.0, **match):
+    def wait_access(self, count=1, deadline=PATIENCE_S, **match):
         """At least so many of them, once they are there."""
         def enough():
             found = self.access(**match)
             return found if len(found) >= count else None
         return eventually(enough, lambda: f"{count} access line(s) {match}\n{self.log_tail()}", deadline)
-
-    def log_tail(self, count=40):
-        if not self.log_path.exists():
-            return ""
-        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-count:])
 
     # -- the kernel's view
 
@@ -137,15 +93,6 @@ class Tunnel:
         if self.process.returncode != 0:
             raise AssertionError(f"warren-ztunnel ended with {self.process.returncode}\n{self.log_tail()}")
         return time.monotonic() - begin
-
-    def running(self):
-        return self.process is not None and self.process.poll() is None
-
-    def kill(self):
-        """Without any goodbye."""
-        self.process.kill()
-        self.process.wait()
-
 
 def tunnel_sockets(netns, port=15008):
     """How many established TCP connections to a peer's port the namespace has."""

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 
-from waiting import eventually
+from waiting import PATIENCE_S, eventually
 
 ANSWER_S = 10.0  # a stock agent waits 5 s; a loaded test machine gets more before a test fails
 
@@ -79,7 +79,7 @@ class Session:
             self.connection.sendmsg([message], rights)
             return ack_error(self.connection.recv(4096))
 
-    def ended(self, deadline=5.0):
+    def ended(self, deadline=PATIENCE_S):
         """The tunnel has closed this session."""
         self.connection.settimeout(deadline)
         try:
