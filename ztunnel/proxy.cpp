@@ -88,58 +88,83 @@ void Proxy::stop(const std::string& uid) {
 // The listeners of all pods on which another tunnel listens too, from the steering to the close.
 class Proxy::Handovers {
   public:
+    using Clock = std::chrono::steady_clock;
+
     explicit Handovers(std::vector<std::unique_ptr<Worker>>& workers) : home_(base::Netns::current()) {
         if (!home_) return;
-        std::map<std::pair<std::string, uint16_t>, std::pair<std::shared_ptr<const PodInfo>, std::vector<base::Fd>>> all;
+        std::map<std::string, std::pair<std::shared_ptr<const PodInfo>, std::map<uint16_t, std::vector<base::Fd>>>> all;
         for (auto& worker : workers) {
             auto held = worker->hold_listeners();
             if (!held) return;
             for (HeldListener& one : *held) {
-                auto& [pod, fds] = all[{one.pod->uid, one.port}];
+                auto& [pod, ports] = all[one.pod->uid];
                 pod = one.pod;
-                fds.push_back(std::move(one.fd));
+                ports[one.port].push_back(std::move(one.fd));
             }
         }
-        for (auto& [key, value] : all) {
-            One one{value.first, Handover(key.second, std::move(value.second))};
-            const auto steered = inside(one, [&] { return one.handover.steer(); });
+        for (auto& [uid, value] : all) {
+            auto& [pod, ports] = value;
+            Place place{pod, {}, {}};
+            const auto steered = inside(place, [&] { return steer(place, std::move(ports)); });
             if (!steered)
-                WARREN_LOG(kLog, base::log::Level::Warn, "connections cannot be led to the successor", {"pod", value.first->name},
+                WARREN_LOG(kLog, base::log::Level::Warn, "connections cannot be led to the successor", {"pod", pod->name},
                            {"error", steered.error().message()});
-            if (steered && *steered) open_.push_back(std::move(one));
+            if (!place.handovers.empty()) open_.push_back(std::move(place));
         }
     }
-    // Handshakes that had begun end at the workers, which go on accepting, or at the deadline.
-    void settle(std::chrono::steady_clock::time_point deadline) {
+    // Handshakes that had begun end at the workers, which go on accepting, or at the deadline: what is not asked by then is not waited for.
+    void settle(Clock::time_point deadline) {
         if (open_.empty()) return;
         std::this_thread::sleep_for(kSteered);
-        for (One& one : open_) (void)inside(one, [&] { return one.handover.note_half_open(); });
-        auto settled = [&](One& one) {
-            const auto done = inside(one, [&] { return one.handover.settled(); });
-            return !done || *done;
+        for (Place& place : open_) {
+            if (Clock::now() >= deadline) return;
+            auto now = inside(place, half_open);
+            if (now) place.waiting = std::move(*now);
+        }
+        auto settled = [&](Place& place) {
+            if (place.waiting.empty()) return true;
+            if (Clock::now() >= deadline) return false;
+            const auto now = inside(place, half_open);
+            if (!now) return true;
+            std::erase_if(place.waiting, [&](const base::SockAddr& peer) { return !now->contains(peer); });
+            return place.waiting.empty();
         };
-        while (!std::all_of(open_.begin(), open_.end(), settled) && std::chrono::steady_clock::now() < deadline)
-            std::this_thread::sleep_for(kSteered);
+        while (!std::all_of(open_.begin(), open_.end(), settled) && Clock::now() < deadline) std::this_thread::sleep_for(kSteered);
     }
     void finish() {
-        for (One& one : open_) one.handover.finish();
+        for (Place& place : open_)
+            for (Handover& handover : place.handovers) handover.finish();
     }
-    [[nodiscard]] size_t size() const { return open_.size(); }
+    [[nodiscard]] size_t size() const {
+        size_t n = 0;
+        for (const Place& place : open_) n += place.handovers.size();
+        return n;
+    }
 
   private:
     // A SYN that had chosen its listener before the steering is a half-open request well within this.
     static constexpr auto kSteered = std::chrono::milliseconds(20);
-    struct One {
+    struct Place {
         std::shared_ptr<const PodInfo> pod;
-        Handover handover;
+        std::vector<Handover> handovers;
+        std::set<base::SockAddr> waiting;  // handshakes that had begun
     };
+    static base::Result<void> steer(Place& place, std::map<uint16_t, std::vector<base::Fd>> ports) {
+        const auto all = TRY(listeners());
+        for (auto& [port, fds] : ports) {
+            Handover handover(port, std::move(fds));
+            const auto found = all.find(port);
+            if (TRY(handover.steer(found == all.end() ? 0 : found->second))) place.handovers.push_back(std::move(handover));
+        }
+        return {};
+    }
     template <class Make>
-    auto inside(const One& one, Make&& make) -> decltype(make()) {
-        if (!one.pod->netns) return make();
-        return base::in_netns(*one.pod->netns, *home_, std::forward<Make>(make));
+    auto inside(const Place& place, Make&& make) -> decltype(make()) {
+        if (!place.pod->netns) return make();
+        return base::in_netns(*place.pod->netns, *home_, std::forward<Make>(make));
     }
     base::Result<base::Netns> home_;
-    std::vector<One> open_;
+    std::vector<Place> open_;
 };
 
 bool Proxy::drain(std::chrono::steady_clock::time_point deadline) {

@@ -2,66 +2,85 @@
 #include "ztunnel/succession.h"
 
 #include <linux/filter.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
+#include <cstring>
 #include <functional>
-#include <memory>
 
 namespace warren::ztunnel {
 
 namespace {
 
-constexpr unsigned kListen = 10, kSynReceived = 3;  // enum in net/tcp_states.h
+using Visit = std::function<void(const inet_diag_msg&)>;
 
-struct Row {
-    unsigned port = 0, state = 0;
-    bool any = false;  // bound to no address, as the tunnel's listeners are
-    std::string peer;
-};
-
-// Rows of the table, listeners first as the kernel writes them, until visit answers false.
-base::Result<void> each_row(const std::function<bool(const Row&)>& visit) {
-    for (const char* path : {"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"}) {
-        const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path, "re"), &std::fclose);
-        const int os = errno;
-        if (!file && os == ENOENT) continue;  // no IPv6 here
-        if (!file) return base::os_error_of(os, "open", path);
-        std::array<char, 512> line{};
-        while (std::fgets(line.data(), line.size(), file.get()) != nullptr) {
-            std::array<char, 64> local{}, peer{};
-            Row row;
-            // "  0: 0100007F:1F90 00000000:0000 0A ..."
-            if (std::sscanf(line.data(), "%*u: %63[0-9A-Fa-f]:%x %63s %x", local.data(), &row.port, peer.data(), &row.state) != 4) continue;
-            row.any = std::string_view(local.data()).find_first_not_of('0') == std::string_view::npos;
-            row.peer = peer.data();
-            if (!visit(row)) break;
+// Rows of one family in one of the states (a bit each, of net/tcp_states.h).
+base::Result<void> dump(int netlink, uint8_t family, uint32_t states, const Visit& visit) {
+    struct {
+        nlmsghdr header;
+        inet_diag_req_v2 body;
+    } request{};
+    request.header.nlmsg_len = sizeof request;
+    request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+    request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request.body.sdiag_family = family;
+    request.body.sdiag_protocol = IPPROTO_TCP;
+    request.body.idiag_states = states;
+    if (::send(netlink, &request, sizeof request, 0) < 0) return base::os_error("send", "netlink");
+    alignas(nlmsghdr) std::array<uint8_t, 32768> buffer{};  // as much as the kernel gives at once
+    for (;;) {
+        const ssize_t n = ::recv(netlink, buffer.data(), buffer.size(), 0);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return base::os_error("recv", "netlink");
+        auto left = static_cast<uint32_t>(n);
+        for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer.data()); NLMSG_OK(message, left);
+             message = NLMSG_NEXT(message, left)) {
+            const void* body = NLMSG_DATA(message);
+            if (message->nlmsg_type == NLMSG_ERROR) return base::os_error_of(-static_cast<const nlmsgerr*>(body)->error, "dump", "sockets");
+            if (message->nlmsg_type == NLMSG_DONE) return {};
+            if (message->nlmsg_type == SOCK_DIAG_BY_FAMILY) visit(*static_cast<const inet_diag_msg*>(body));
         }
+        if (n == 0) return base::os_error_of(EPROTO, "dump", "sockets");
     }
-    return {};
+}
+
+base::Result<void> each_row(uint32_t states, const Visit& visit) {
+    const base::Fd netlink(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+    if (!netlink) return base::os_error("socket", "netlink");
+    TRY(dump(netlink.get(), AF_INET, states, visit));
+    return dump(netlink.get(), AF_INET6, states, visit);
+}
+
+constexpr uint32_t in_state(int state) { return uint32_t{1} << state; }
+
+base::IpAddr address_of(const inet_diag_msg& row, const __be32 (&words)[4]) {
+    std::array<uint8_t, 16> bytes{};
+    std::memcpy(bytes.data(), words, bytes.size());
+    return base::IpAddr::from_bytes(std::span(bytes).first(row.idiag_family == AF_INET ? 4 : 16)).value_or(base::IpAddr{});
 }
 
 }  // namespace
 
-base::Result<size_t> listeners_of(uint16_t port) {
-    size_t count = 0;
-    TRY(each_row([&](const Row& row) {
-        if (row.state != kListen) return false;
-        if (row.port == port && row.any) ++count;
-        return true;
+base::Result<std::map<uint16_t, size_t>> listeners() {
+    std::map<uint16_t, size_t> out;
+    TRY(each_row(in_state(TCP_LISTEN), [&](const inet_diag_msg& row) {
+        const base::IpAddr at = address_of(row, row.id.idiag_src);
+        if (at == base::IpAddr{} || at == base::IpAddr::v4(0)) ++out[ntohs(row.id.idiag_sport)];
     }));
-    return count;
+    return out;
 }
 
-base::Result<std::set<std::string>> half_open() {
-    std::set<std::string> out;
-    TRY(each_row([&](const Row& row) {
-        if (row.state == kSynReceived) out.insert(row.peer);
-        return true;
-    }));
+base::Result<std::set<base::SockAddr>> half_open() {
+    std::set<base::SockAddr> out;
+    TRY(each_row(in_state(TCP_SYN_RECV),
+                 [&](const inet_diag_msg& row) { out.insert({address_of(row, row.id.idiag_dst), ntohs(row.id.idiag_dport)}); }));
     return out;
 }
 
@@ -77,25 +96,11 @@ base::Result<void> Handover::attach(size_t base, size_t count) const {
     return {};
 }
 
-base::Result<bool> Handover::steer() {
-    if (ours_.empty()) return false;
-    const size_t all = TRY(listeners_of(port_));
-    if (all <= ours_.size()) return false;
+base::Result<bool> Handover::steer(size_t all) {
+    if (ours_.empty() || all <= ours_.size()) return false;
     others_ = all - ours_.size();
     TRY(attach(first_, others_));
     return true;
-}
-
-base::Result<void> Handover::note_half_open() {
-    half_open_ = TRY(half_open());
-    return {};
-}
-
-base::Result<bool> Handover::settled() {
-    if (half_open_.empty()) return true;
-    const auto now = TRY(half_open());
-    std::erase_if(half_open_, [&](const std::string& peer) { return !now.contains(peer); });
-    return half_open_.empty();
 }
 
 void Handover::finish() {
