@@ -213,13 +213,6 @@ base::Result<BootstrapToken> TokenTable::find(std::string_view bearer) {
     return *found;
 }
 
-base::Result<void> TokenTable::check(std::string_view name) {
-    const Tokens tokens = current();
-    for (const BootstrapToken& one : *tokens)
-        if (one.name == name && one.expires > clock_.wall()) return {};
-    return base::Error{base::Errc::Denied, 0, "", "bootstrap token " + std::string(name) + " has expired or is revoked"};
-}
-
 size_t TokenTable::size() { return current()->size(); }
 
 }  // namespace warren::cluster

@@ -57,8 +57,6 @@ class TokenTable {
 
     // Every entry is compared, each in constant time. Denied when there is none or it has expired.
     [[nodiscard]] base::Result<BootstrapToken> find(std::string_view bearer);
-    // One that was found before: is it still there, and good? By its name.
-    [[nodiscard]] base::Result<void> check(std::string_view name);
     [[nodiscard]] size_t size();
 
   private:

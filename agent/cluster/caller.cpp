@@ -59,6 +59,7 @@ base::Result<CallerIdentity> Authenticator::by_token(const PresentedCredentials&
     if (!token.pod_name.empty()) caller.name += " pod/" + token.pod_name;
     caller.pod_name = std::move(token.pod_name);
     caller.pod_uid = std::move(token.pod_uid);
+    caller.node = std::move(token.node);
     return caller;
 }
 
@@ -83,12 +84,7 @@ base::Result<CallerIdentity> Authenticator::authenticate(const PresentedCredenti
 }
 
 base::Result<void> Authenticator::recheck(std::string_view caller_name, std::string_view certificate_pem) const {
-    constexpr std::string_view kNode = "node/", kToken = "token/";
-    if (caller_name.starts_with(kNode)) {
-        TRY(by_certificate(certificate_pem));
-    } else if (caller_name.starts_with(kToken) && parts_.tokens != nullptr) {
-        TRY(parts_.tokens->check(caller_name.substr(kToken.size())));
-    }
+    if (caller_name.starts_with("node/")) TRY(by_certificate(certificate_pem));
     return {};
 }
 

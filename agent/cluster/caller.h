@@ -20,7 +20,8 @@ enum class CallerKind : uint8_t { Node, Bootstrap, Kubernetes, Anonymous };
 struct CallerIdentity {
     CallerKind kind = CallerKind::Anonymous;
     std::string name;           // for logs and limits: "node/rack-1", "token/rack", "ns/istio-system/sa/ztunnel pod/ztunnel-x", "anonymous"
-    std::string node;           // Node: its name. Bootstrap: the name or the pattern that the token is good for
+    std::string node;           // Node: its name. Bootstrap: the name or the pattern that the token is good for. Kubernetes: of its pod,
+                                // when the token says so
     policy::Identity identity;  // Kubernetes: of its service account
     std::string pod_name, pod_uid;
     std::string cluster_id;
@@ -36,6 +37,7 @@ struct PresentedCredentials {
 struct ReviewedToken {
     std::string ns, service_account;
     std::string pod_name, pod_uid;  // empty when the token is not bound to a pod
+    std::string node = {};          // of that pod, when the API server says so (since 1.30)
 };
 
 // TokenReview of the Kubernetes API, audience istio-ca. May block up to the deadline; called from several threads.
@@ -56,9 +58,10 @@ class Authenticator {
   public:
     explicit Authenticator(AuthenticatorParts parts);
     [[nodiscard]] base::Result<CallerIdentity> authenticate(const PresentedCredentials& shown, base::MonoTime deadline) const;
-    // Does what a caller was let in for still hold: a node's certificate, a bootstrap token by its name? Denied says what does not. Never
+    // Does what a caller was let in for still hold: a node's certificate? Denied says what does not. Never
     // blocks: of a Kubernetes account, only a new stream asks the reviewer again.
     [[nodiscard]] base::Result<void> recheck(std::string_view caller_name, std::string_view certificate_pem) const;
+    [[nodiscard]] bool node_revoked(std::string_view node) const { return parts_.authority->node_revoked(node); }
 
   private:
     base::Result<CallerIdentity> by_certificate(std::string_view pem) const;

@@ -128,6 +128,7 @@ base::Result<void> Controller::start_certificates() {
 base::Result<void> Controller::start_xds() {
     XdsGate::Options gate;
     gate.blocking = kube_ != nullptr;
+    gate.pods = kube_ ? &kube_->pods() : nullptr;
     gate_ = std::make_unique<XdsGate>(*authenticator_, gate, clock_);
     const auto material = serving_->current();
     served_ = material->serial;

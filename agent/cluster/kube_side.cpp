@@ -58,7 +58,8 @@ base::Result<ReviewedToken> KubeSide::review(std::string_view token, std::string
         return base::Error{base::Errc::Denied, 0, "",
                            "clusterid " + base::quoted(cluster_id) + " is not this cluster, " + base::quoted(options_.mesh.cluster_id)};
     kube::TokenIdentity known = TRY(reviewer_->review(std::string(token)));
-    return ReviewedToken{std::move(known.ns), std::move(known.service_account), std::move(known.pod_name), std::move(known.pod_uid)};
+    return ReviewedToken{std::move(known.ns), std::move(known.service_account), std::move(known.pod_name), std::move(known.pod_uid),
+                         std::move(known.node_name)};
 }
 
 void KubeSide::start() {

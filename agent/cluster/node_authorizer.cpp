@@ -92,6 +92,7 @@ base::Result<Subject> NodeAuthorizer::authorize(const CallerIdentity& caller, st
     const Subject subject{Purpose::Workload, identity->uri(), {}};
     if (caller.kind == CallerKind::Anonymous) return subject;
     const std::string node = TRY(node_of(caller));
+    if (parts_.node_revoked && parts_.node_revoked(node)) return denied("node " + node + " is revoked");
     if (parts_.workloads == nullptr || !parts_.workloads->runs(node, *identity))
         return denied("no workload of " + base::quoted(wanted) + " is known to run on node " + base::quoted(node));
     return subject;

@@ -29,6 +29,13 @@ std::string_view field(const xds::NodeInfo& node, std::string_view name) {
     return found == node.metadata.end() ? std::string_view() : std::string_view(found->second);
 }
 
+// Of "account/NS/ACCOUNT@NODE NAME": the node; empty when there is none.
+std::string_view pods_node(std::string_view identity) {
+    const std::string_view who = identity.substr(0, identity.find(' '));
+    const size_t at = who.starts_with("account/") ? who.find('@') : std::string_view::npos;
+    return at == std::string_view::npos ? std::string_view() : who.substr(at + 1);
+}
+
 }  // namespace
 
 struct XdsGate::Queue {
@@ -94,23 +101,35 @@ void XdsGate::decide(const xds::Caller& caller, const Done& done) {
     const PresentedCredentials shown{caller.certificate, bearer_of(header(caller, "authorization")), header(caller, "clusterid"),
                                      caller.peer};
     const auto known = authenticator_.authenticate(shown, clock_.now() + options_.deadline);
-    if (known) {
+    const bool joins = known && known->kind == CallerKind::Bootstrap;
+    if (known && !joins) {
         ++stats_.admitted;
-        return done(identity_text(*known));
+        return done(identity_of(*known));
     }
     ++stats_.refused;
     WARREN_LOG_LIMITED(kLog, base::log::Level::Warn, repeats_, xds::peer_key(caller.peer), "a stream is refused: nobody we know",
-                       {"peer", caller.peer}, {"reason", known.error().message()});
-    done(denied("show a node certificate of this mesh, a bootstrap token (authorization: Bearer ...) or a service account's token"));
+                       {"peer", caller.peer},
+                       {"reason", joins ? known->name + " is a bootstrap token, which opens no stream" : known.error().message()});
+    // One answer for the good token and the bad one: this is no place to try them at.
+    done(denied("show a node certificate of this mesh (a bootstrap token is exchanged for one first) or a service account's token"));
+}
+
+std::string XdsGate::identity_of(CallerIdentity caller) const {
+    if (caller.kind == CallerKind::Kubernetes && caller.node.empty() && options_.pods != nullptr)
+        caller.node = options_.pods->node_of(caller).value_or("");
+    return identity_text(caller);
 }
 
 std::string identity_text(const CallerIdentity& caller) {
-    if (caller.kind == CallerKind::Kubernetes)
-        return "account/" + std::string(caller.identity.ns()) + "/" + std::string(caller.identity.service_account()) + " " + caller.name;
-    return caller.name;
+    if (caller.kind != CallerKind::Kubernetes) return caller.name;
+    std::string text = "account/" + std::string(caller.identity.ns()) + "/" + std::string(caller.identity.service_account());
+    if (!caller.node.empty()) text += "@" + caller.node;
+    return text + " " + caller.name;
 }
 
 base::Result<void> XdsGate::recheck(const std::string& identity, const std::string& certificate) {
+    if (const auto node = pods_node(identity); !node.empty() && authenticator_.node_revoked(node))
+        return denied("node " + std::string(node) + " is revoked");
     return authenticator_.recheck(std::string_view(identity).substr(0, identity.find(' ')), certificate);
 }
 
@@ -121,7 +140,11 @@ base::Result<void> XdsGate::authorize(const std::string& identity, const xds::No
         return denied("the certificate is of " + std::string(who) + ", NODE_NAME says " + base::quoted(said_node));
     if (!who.starts_with("account/")) return {};
     // As the reference: the namespace it says it is in, or else the first label of the id's domain, and the account when it says one.
-    const std::string_view account = who.substr(8);
+    const std::string_view account = who.substr(8, who.find('@') == std::string_view::npos ? who.npos : who.find('@') - 8);
+    const std::string_view runs_on = pods_node(identity);
+    if (!said_node.empty() && !runs_on.empty() && said_node != runs_on)
+        return denied("the token is of a pod on node " + base::quoted(runs_on) + ", NODE_NAME says " + base::quoted(said_node));
+    if (!runs_on.empty() && authenticator_.node_revoked(runs_on)) return denied("node " + std::string(runs_on) + " is revoked");
     const size_t slash = account.find('/');
     std::string_view ns = field(node, "NAMESPACE");
     if (ns.empty()) ns = std::string_view(node.domain).substr(0, node.domain.find('.'));

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// XdsGate: who may open an xDS stream (Kubernetes contract 4.2, 5.1): whoever the certificate service knows as well, that is a node by its
-// certificate, a node that joins by its bootstrap token, or a Kubernetes service account by its token. A node that says it is another one
-// is refused. Everybody who is let in is sent the whole mesh, as the reference does (docs/controller.md).
+// XdsGate: who may open an xDS stream (Kubernetes contract 4.2, 5.1): a node by its certificate, or a Kubernetes service account by its
+// token. A bootstrap token is good for being exchanged for a node's certificate and opens nothing itself. A node that says it is another
+// one than its certificate, or the pod its token is bound to, says it is, is refused. Everybody who is let in is sent the whole mesh, as
+// the reference does (docs/controller.md).
 //
 // Called on gRPC's threads. Reviewing a Kubernetes token blocks, so with a reviewer there are a few threads for it behind a bounded queue;
 // without one the answer is immediate. The authenticator outlives it; it outlives the server. stop() after the server's.
 #pragma once
 
 #include "agent/cluster/caller.h"
+#include "agent/cluster/node_authorizer.h"
 #include "agent/xds/server.h"
 #include "base/clock.h"
 #include "base/log_limit.h"
@@ -28,6 +30,7 @@ class XdsGate final : public xds::Authenticator {
         unsigned threads = 4;
         size_t queue = 1'024;
         std::chrono::milliseconds deadline = std::chrono::seconds(10);
+        const CallerPods* pods = nullptr;  // the nodes of callers' pods; outlives the gate; null: outside of Kubernetes
     };
     XdsGate(const cluster::Authenticator& authenticator, const Options& options, const base::Clock& clock);
     ~XdsGate() override;
@@ -46,6 +49,7 @@ class XdsGate final : public xds::Authenticator {
   private:
     struct Queue;
     void decide(const xds::Caller& caller, const Done& done);
+    [[nodiscard]] std::string identity_of(CallerIdentity caller) const;
 
     const cluster::Authenticator& authenticator_;
     const Options options_;
@@ -55,7 +59,8 @@ class XdsGate final : public xds::Authenticator {
     const std::unique_ptr<Queue> queue_;
 };
 
-// The text that authenticate() gives and authorize() reads: who, in one line without spaces in its parts.
+// The text that authenticate() gives and authorize() reads: "node/NODE", "anonymous", or "account/NS/ACCOUNT" with "@NODE" when the token
+// is bound to a pod whose node is known, and the caller's name after a space.
 [[nodiscard]] std::string identity_text(const CallerIdentity& caller);
 
 }  // namespace warren::cluster

@@ -99,7 +99,7 @@ class Serving(Case):
         c = self.controller
         c.write("policy.yaml", POLICY.replace("principals", "principles"))
         c.start(ready=False)
-        node = self.node(token=c.token("rack", "*"))
+        node = self.node(certificate=join(c, self.folder, "n1"))
         eventually(lambda: node.failures, "a refused stream")
         self.assertEqual(node.failures[0].code(), grpc.StatusCode.UNAVAILABLE)
         code, body = c.get("health", "/ready")
@@ -257,6 +257,11 @@ class Certificate(Case):
         stranger = self.node(token="warren-join-0000")
         eventually(lambda: stranger.failures, "a refused stream")
         self.assertEqual(stranger.failures[0].code(), grpc.StatusCode.UNAUTHENTICATED)
+        # A token that is good buys a certificate, not the mesh.
+        early = self.node("rack-8", token=c.token("rack-8", "rack-8"))
+        eventually(lambda: early.failures, "a refused stream")
+        self.assertEqual(early.failures[0].code(), grpc.StatusCode.UNAUTHENTICATED)
+        self.assertEqual(early.updates, [])
         other = self.node("n2", certificate=join(c, self.folder, "n1"))
         eventually(lambda: other.failures, "a refused stream")
         self.assertEqual(other.failures[0].code(), grpc.StatusCode.PERMISSION_DENIED)
