@@ -65,10 +65,26 @@ base::Result<void> check_pattern(const std::string& pattern) {
                                  : base::invalid("node " + base::quoted(pattern) + " is neither a node name nor one with '*'");
 }
 
+base::Result<uint32_t> count_of(const Json& entry, const char* field, uint32_t least, uint32_t absent) {
+    const auto found = entry.find(field);
+    if (found == entry.end()) return absent;
+    const bool good = found->is_number_unsigned() && found->get<uint64_t>() >= least && found->get<uint64_t>() <= kMaxUses;
+    if (!good) return base::invalid(std::string(field) + ": a number from " + std::to_string(least) + " to 10000 is wanted");
+    return static_cast<uint32_t>(found->get<uint64_t>());
+}
+
+base::Result<void> check_good(const BootstrapToken& token, base::WallTime now) {
+    if (token.expires <= now) return base::Error{base::Errc::Denied, 0, "", "bootstrap token " + token.name + " has expired"};
+    if (token.used < token.uses) return {};
+    return base::Error{
+        base::Errc::Denied, 0, "",
+        "bootstrap token " + token.name + " is used up (" + std::to_string(token.uses) + " of " + std::to_string(token.uses) + ")"};
+}
+
 base::Result<BootstrapToken> token_of(const Json& entry) {
     if (!entry.is_object()) return base::invalid("an object is wanted");
     for (const auto& [key, value] : entry.items())
-        if (key != "name" && key != "sha256" && key != "node" && key != "expires")
+        if (key != "name" && key != "sha256" && key != "node" && key != "expires" && key != "uses" && key != "used")
             return base::invalid(base::quoted(key) + " is not a field of a token");
     BootstrapToken token;
     token.name = TRY(text_of(entry, "name"));
@@ -81,6 +97,8 @@ base::Result<BootstrapToken> token_of(const Json& entry) {
     auto expires = base::parse_rfc3339(TRY(text_of(entry, "expires")));
     if (!expires) return std::move(expires).error().with("expires");
     token.expires = *expires;
+    token.uses = TRY(count_of(entry, "uses", 1, 1));
+    token.used = TRY(count_of(entry, "used", 0, 0));
     return token;
 }
 
@@ -106,14 +124,20 @@ base::Result<std::vector<BootstrapToken>> parse_tokens(std::string_view json) {
 std::string write_tokens(const std::vector<BootstrapToken>& tokens) {
     Json list = Json::array();
     for (const BootstrapToken& t : tokens)
-        list.push_back(
-            {{"name", t.name}, {"sha256", base::to_hex(t.sha256)}, {"node", t.node}, {"expires", base::to_rfc3339(t.expires, 0)}});
+        list.push_back({{"name", t.name},
+                        {"sha256", base::to_hex(t.sha256)},
+                        {"node", t.node},
+                        {"expires", base::to_rfc3339(t.expires, 0)},
+                        {"uses", t.uses},
+                        {"used", t.used}});
     return Json{{"tokens", list}}.dump(2) + "\n";
 }
 
-base::Result<NewToken> make_token(std::string name, std::string node, base::WallTime expires) {
-    TRY(check_name(name));
-    TRY(check_pattern(node));
+base::Result<NewToken> make_token(const TokenSpec& wanted) {
+    TRY(check_name(wanted.name));
+    TRY(check_pattern(wanted.node));
+    if (wanted.uses == 0 || wanted.uses > kMaxUses)
+        return base::invalid("uses: " + std::to_string(wanted.uses) + " is not a number from 1 to 10000");
     std::array<uint8_t, 32> random{};
     if (RAND_bytes(random.data(), random.size()) != 1) return base::Error{base::Errc::Internal, 0, "token", "no random numbers"};
     NewToken made;
@@ -123,7 +147,7 @@ base::Result<NewToken> make_token(std::string name, std::string node, base::Wall
     made.secret.append(kPrefix).append(hex);
     base::wipe(hex);
     base::wipe(std::span<uint8_t>(random));
-    made.kept = {std::move(name), hash_of(made.secret), std::move(node), expires};
+    made.kept = {wanted.name, hash_of(made.secret), wanted.node, wanted.expires, wanted.uses, 0};
     return made;
 }
 
@@ -143,14 +167,13 @@ base::Result<void> edit(const std::string& path, const std::function<base::Resul
 }
 }  // namespace
 
-base::Result<std::string> add_token(const std::string& path, const std::string& name, const std::string& node, base::WallTime expires,
-                                    base::WallTime now) {
-    if (expires <= now) return base::invalid("expires: " + base::to_rfc3339(expires, 0) + " has passed");
-    NewToken made = TRY(make_token(name, node, expires));
+base::Result<std::string> add_token(const std::string& path, const TokenSpec& wanted, base::WallTime now) {
+    if (wanted.expires <= now) return base::invalid("expires: " + base::to_rfc3339(wanted.expires, 0) + " has passed");
+    NewToken made = TRY(make_token(wanted));
     TRY(edit(path, [&](std::vector<BootstrapToken>& tokens) -> base::Result<void> {
         std::erase_if(tokens, [&](const BootstrapToken& t) { return t.expires <= now; });
-        if (std::any_of(tokens.begin(), tokens.end(), [&](const BootstrapToken& t) { return t.name == name; }))
-            return base::Error{base::Errc::Exists, 0, "", "a token named " + base::quoted(name) + " is there already"};
+        if (std::any_of(tokens.begin(), tokens.end(), [&](const BootstrapToken& t) { return t.name == wanted.name; }))
+            return base::Error{base::Errc::Exists, 0, "", "a token named " + base::quoted(wanted.name) + " is there already"};
         if (tokens.size() >= kMaxTokens)
             return base::Error{base::Errc::Exhausted, 0, "", "there are " + std::to_string(kMaxTokens) + " tokens already"};
         tokens.push_back(made.kept);
@@ -209,8 +232,22 @@ base::Result<BootstrapToken> TokenTable::find(std::string_view bearer) {
     for (const BootstrapToken& one : *tokens)
         if (CRYPTO_memcmp(one.sha256.data(), hash.data(), hash.size()) == 0) found = &one;
     if (found == nullptr) return unknown;
-    if (found->expires <= clock_.wall()) return base::Error{base::Errc::Denied, 0, "", "bootstrap token " + found->name + " has expired"};
+    TRY(check_good(*found, clock_.wall()));
     return *found;
+}
+
+// The file is what counts, not what was read of it before: two that show the token at once are told apart here, and so are two replicas
+// on one state.
+base::Result<void> TokenTable::consume(const BootstrapToken& token) {
+    return edit(path_, [&](std::vector<BootstrapToken>& tokens) -> base::Result<void> {
+        for (BootstrapToken& one : tokens) {
+            if (one.sha256 != token.sha256) continue;
+            TRY(check_good(one, clock_.wall()));
+            ++one.used;
+            return {};
+        }
+        return base::Error{base::Errc::Denied, 0, "", "bootstrap token " + token.name + " is revoked"};
+    });
 }
 
 size_t TokenTable::size() { return current()->size(); }

@@ -47,7 +47,8 @@ base::Result<CallerIdentity> Authenticator::by_token(const PresentedCredentials&
         BootstrapToken token = TRY(parts_.tokens->find(shown.bearer));
         caller.kind = CallerKind::Bootstrap;
         caller.name = "token/" + token.name;
-        caller.node = std::move(token.node);
+        caller.node = token.node;
+        caller.token = std::move(token);
         return caller;
     }
     if (parts_.reviewer == nullptr) return denied("the token is no bootstrap token, and there is nobody to review others");

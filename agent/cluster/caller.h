@@ -25,6 +25,7 @@ struct CallerIdentity {
     policy::Identity identity;  // Kubernetes: of its service account
     std::string pod_name, pod_uid;
     std::string cluster_id;
+    std::optional<BootstrapToken> token = {};  // Bootstrap: which; used up when a certificate is made for it
 };
 
 struct PresentedCredentials {

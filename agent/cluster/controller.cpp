@@ -116,7 +116,8 @@ base::Result<void> Controller::start_source() {
 }
 
 base::Result<void> Controller::start_certificates() {
-    issuance_.emplace(IssuanceParts{authority_.get(), &*authenticator_, &*authorizer_, audit_.get()}, IssuanceLimits{}, clock_);
+    issuance_.emplace(IssuanceParts{authority_.get(), &*authenticator_, &*authorizer_, audit_.get(), tokens_.get()}, IssuanceLimits{},
+                      clock_);
     ServingOptions options;
     options.dns = settings_.server_names();
     options.lifetime = std::min<std::chrono::seconds>(options.lifetime, settings_.authority.max_lifetime);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <charconv>
 
 namespace warren::cluster {
 
@@ -51,14 +52,25 @@ base::Result<std::chrono::nanoseconds> duration(const std::string& text) {
     return value;
 }
 
+base::Result<uint32_t> count(const std::string& text) {
+    uint32_t value = 0;
+    const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (read.ec != std::errc() || read.ptr != text.data() + text.size() || value == 0 || value > kMaxUses)
+        return base::invalid("--uses: " + base::quoted(text) + " is not a number from 1 to " + std::to_string(kMaxUses));
+    return value;
+}
+
 base::Result<CommandResult> create_token(std::vector<std::string> words, const std::string& path, base::WallTime now) {
     const std::string node = TRY(take_option(words, "--node", ""));
     const auto life = TRY(duration(TRY(take_option(words, "--expires", std::to_string(kTokenLife.count()) + "h"))));
-    if (words.size() != 2 || node.empty()) return base::invalid("use: token create NAME --node NODE-OR-PATTERN [--expires 24h]");
+    const uint32_t uses = TRY(count(TRY(take_option(words, "--uses", "1"))));
+    if (words.size() != 2 || node.empty()) return base::invalid("use: token create NAME --node NODE-OR-PATTERN [--expires 24h] [--uses 1]");
     CommandResult out;
-    std::string secret = TRY(add_token(path, words[1], node, now + std::chrono::duration_cast<base::WallTime::duration>(life), now));
+    std::string secret =
+        TRY(add_token(path, {words[1], node, now + std::chrono::duration_cast<base::WallTime::duration>(life), uses}, now));
     out.out = secret + "\n";
-    out.err = "shown this once; nothing keeps it. Good for node " + node + "\n";
+    out.err = "shown this once; nothing keeps it. Good for " +
+              (uses == 1 ? std::string("one certificate") : std::to_string(uses) + " certificates") + " of node " + node + "\n";
     base::wipe(secret);
     return out;
 }
@@ -72,7 +84,7 @@ base::Result<CommandResult> list_tokens(const std::string& path, base::WallTime 
     if (!tokens) return std::move(tokens).error().with(path);
     for (const BootstrapToken& token : *tokens)
         out.out += token.name + "\tnode " + token.node + "\t" + (token.expires <= now ? "expired " : "until ") +
-                   base::to_rfc3339(token.expires, 0) + "\n";
+                   base::to_rfc3339(token.expires, 0) + "\tused " + std::to_string(token.used) + " of " + std::to_string(token.uses) + "\n";
     return out;
 }
 
@@ -121,7 +133,7 @@ base::Result<CommandResult> token_command(const std::vector<std::string>& words,
                              "revoked: nobody joins with it any more. A node that has joined keeps its certificate; to revoke a node, see "
                              "docs/controller.md\n"};
     }
-    return base::invalid("use: token create NAME --node NODE-OR-PATTERN [--expires 24h] | token list | token revoke NAME");
+    return base::invalid("use: token create NAME --node NODE-OR-PATTERN [--expires 24h] [--uses 1] | token list | token revoke NAME");
 }
 
 base::Result<CommandResult> root_command(const std::vector<std::string>& words, const ControllerSettings& settings) {

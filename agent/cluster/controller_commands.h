@@ -18,7 +18,7 @@ struct CommandResult {
 
 // Reads a folder as the controller would and prints what is wrong. Exit code 1 when it would be refused or made stricter.
 [[nodiscard]] CommandResult check_command(const std::string& folder, const Settings& settings);
-// words: create NAME --node PATTERN [--expires 24h] | list | revoke NAME
+// words: create NAME --node PATTERN [--expires 24h] [--uses 1] | list | revoke NAME
 [[nodiscard]] base::Result<CommandResult> token_command(const std::vector<std::string>& words, const ControllerSettings& settings);
 // words: status | rotate | hasten | print
 [[nodiscard]] base::Result<CommandResult> root_command(const std::vector<std::string>& words, const ControllerSettings& settings);

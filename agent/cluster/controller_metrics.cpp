@@ -81,6 +81,8 @@ void collect_certificates(const ControllerReport& r, Collection& to) {
     audit("written", r.audit.written);
     audit("dropped", r.audit.dropped);
     audit("failed", r.audit.failed);
+    to.counter("warren_controller_tokens_used_total", "certificates that bootstrap tokens bought", {},
+               static_cast<double>(s.tokens_used.load()));
     to.gauge("warren_controller_tokens", "bootstrap tokens", {}, static_cast<double>(r.tokens));
     to.gauge("warren_controller_root_rotation", "0 steady, 1 a new root is trusted, 2 the old one is retiring", {},
              static_cast<double>(r.rotation.phase));

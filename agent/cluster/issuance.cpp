@@ -88,6 +88,15 @@ base::Error Issuance::refuse_request(const CallerIdentity& caller, base::Error w
     return refused(event, std::move(why));
 }
 
+// Before the certificate is handed out: a token whose use is not written down would buy another one after a restart.
+base::Result<void> Issuance::use_token(const CallerIdentity& caller) {
+    if (caller.kind != CallerKind::Bootstrap) return {};
+    if (parts_.tokens == nullptr || !caller.token) return base::Error{Errc::Denied, 0, "", "bootstrap tokens are not in use"};
+    auto used = parts_.tokens->consume(*caller.token);
+    if (used) ++stats_.tokens_used;
+    return used;
+}
+
 base::Result<IssuedCertificate> Issuance::issue(const CallerIdentity& caller, const IssuanceRequest& request, std::string_view peer) {
     AuditEvent event;
     event.caller = caller.name;
@@ -104,6 +113,10 @@ base::Result<IssuedCertificate> Issuance::issue(const CallerIdentity& caller, co
     if (!made) {
         ++(made.error().code == Errc::Invalid ? stats_.bad_requests : stats_.failed);
         return refused(event, std::move(made).error());
+    }
+    if (auto used = use_token(caller); !used) {
+        ++(used.error().code == Errc::Denied ? stats_.not_allowed : stats_.failed);
+        return refused(event, std::move(used).error());
     }
     ++stats_.issued;
     event.issued = true;

@@ -20,15 +20,17 @@ namespace warren::cluster {
 
 struct IssuanceLimits {
     RateLimitOptions caller = {
-        .per_second = 250, .burst = 2'000, .max_keys = 10'000};                      // by caller: a node that starts has its pods at once
-    RateLimitOptions failures = {.per_second = 5, .burst = 50, .max_keys = 10'000};  // by address or certificate: attempts that did not authenticate
+        .per_second = 250, .burst = 2'000, .max_keys = 10'000};  // by caller: a node that starts has its pods at once
+    RateLimitOptions failures = {
+        .per_second = 5, .burst = 50, .max_keys = 10'000};  // by address or certificate: attempts that did not authenticate
 };
 
 struct IssuanceParts {
     const Authority* authority = nullptr;
     const Authenticator* authenticator = nullptr;
     const NodeAuthorizer* authorizer = nullptr;
-    AuditLog* audit = nullptr;  // may be null
+    AuditLog* audit = nullptr;     // may be null
+    TokenTable* tokens = nullptr;  // may be null: then a bootstrap token buys nothing
 };
 
 struct IssuanceRequest {
@@ -38,7 +40,8 @@ struct IssuanceRequest {
 };
 
 struct IssuanceStats {
-    std::atomic<uint64_t> requests{0}, issued{0}, unauthenticated{0}, not_allowed{0}, bad_requests{0}, limited{0}, failed{0};
+    std::atomic<uint64_t> requests{0}, issued{0}, unauthenticated{0}, not_allowed{0}, bad_requests{0}, limited{0}, failed{0},
+        tokens_used{0};
 };
 
 class Issuance {
@@ -53,6 +56,7 @@ class Issuance {
 
   private:
     base::Error refused(const AuditEvent& who, base::Error why);
+    base::Result<void> use_token(const CallerIdentity& caller);
     base::Error limited(const AuditEvent& who, std::string_view key);
 
     const IssuanceParts parts_;

@@ -22,7 +22,7 @@ const base::log::Area kLog("main");
 constexpr const char* kUsage =
     "warren-controller [serve] [FLAGS]             serve nodes\n"
     "warren-controller check FOLDER [FLAGS]        is a folder of the mesh's files in order?\n"
-    "warren-controller token create NAME --node NODE-OR-PATTERN [--expires 24h] [FLAGS]\n"
+    "warren-controller token create NAME --node NODE-OR-PATTERN [--expires 24h] [--uses 1] [FLAGS]\n"
     "warren-controller token list | token revoke NAME [FLAGS]\n"
     "warren-controller root status | rotate | hasten | print [FLAGS]\n"
     "warren-controller settings                    every setting as a table\n"
@@ -64,13 +64,13 @@ int print(const base::Result<CommandResult>& result) {
     return result->exit_code;
 }
 
-// Words of a command before the flags of the settings; --node and --expires are the command's own.
+// Words of a command before the flags of the settings; --node, --expires and --uses are the command's own.
 std::vector<std::string> split(std::vector<std::string>& args) {
     std::vector<std::string> words, rest;
     for (size_t i = 0; i < args.size(); ++i) {
         const std::string& arg = args[i];
-        const bool own = arg == "--node" || arg == "--expires";
-        if (own || arg.starts_with("--node=") || arg.starts_with("--expires=") || !arg.starts_with("--")) {
+        const bool own = arg == "--node" || arg == "--expires" || arg == "--uses";
+        if (own || arg.starts_with("--node=") || arg.starts_with("--expires=") || arg.starts_with("--uses=") || !arg.starts_with("--")) {
             words.push_back(arg);
             if (own && i + 1 < args.size()) words.push_back(args[++i]);
             continue;

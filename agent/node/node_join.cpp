@@ -135,7 +135,7 @@ std::string NodeJoin::advice(const base::Error& error, bool with_token) const {
     const bool refused = error.code == base::Errc::Denied || has("authentication failed");
     if (refused && with_token)
         return ": the token in " + token_path_ +
-               " has expired, is unknown or is for other nodes, or the node is revoked; the control plane's " +
+               " has expired, is used up, is unknown or is for other nodes, or the node is revoked; the control plane's " +
                "audit log says which. A new one: " + create;
     if (refused) return ": the control plane renews no certificate of this node any more; its audit log says why (is the node revoked?)";
     if (has("CERTIFICATE_VERIFY_FAILED") || has("certificate verify failed") || has("handshake"))

@@ -122,8 +122,8 @@ class Controller:
             raise AssertionError(f"{words}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout, done.stderr
 
-    def token(self, name, node):
-        return self.command("token", "create", name, "--node", node)[0].strip()
+    def token(self, name, node, uses=1):
+        return self.command("token", "create", name, "--node", node, "--uses", str(uses))[0].strip()
 
     def root(self):
         return (self.state / "public/root-cert.pem").read_bytes()

@@ -238,7 +238,7 @@ class NotJoined(Joined):
             token["expires"] = "2020-01-01T00:00:00Z"
         (w.state / "tokens.json").write_text(json.dumps(tokens))
         n2.back()
-        self.wait_error("n2", "has expired, is unknown or is for other nodes")
+        self.wait_error("n2", "has expired, is used up, is unknown or is for other nodes")
         self.assertIn("warren-controller token create NAME --node n2", self.join_of("n2")["error"])
         self.assertTrue(w.audit(reason="bootstrap token n2-1 has expired"))
         self.assertFalse(n2.ready())

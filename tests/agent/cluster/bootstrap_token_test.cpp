@@ -20,12 +20,12 @@ TEST_CASE("bootstrap tokens: made, found, expired, removed, and the file never h
     auto table = TokenTable::open(path, clock);
     REQUIRE(table);
     CHECK((*table)->size() == 0);
-    const auto secret = add_token(path, "rack-1", "rack-1-*", clock.wall() + 1h, clock.wall());
+    const auto secret = add_token(path, {"rack-1", "rack-1-*", clock.wall() + 1h}, clock.wall());
     REQUIRE(secret);
     CHECK(looks_like_bootstrap_token(*secret));
     CHECK(secret->size() == 76);
-    CHECK(add_token(path, "rack-1", "x", clock.wall() + 1h, clock.wall()).error().code == base::Errc::Exists);
-    const auto other = add_token(path, "rack-2", "n2", clock.wall() + 3h, clock.wall());
+    CHECK(add_token(path, {"rack-1", "x", clock.wall() + 1h}, clock.wall()).error().code == base::Errc::Exists);
+    const auto other = add_token(path, {"rack-2", "n2", clock.wall() + 3h}, clock.wall());
     REQUIRE(other);
     CHECK(*other != *secret);
     struct stat info{};
@@ -45,14 +45,14 @@ TEST_CASE("bootstrap tokens: made, found, expired, removed, and the file never h
     REQUIRE(remove_token(path, "rack-2"));
     CHECK_FALSE((*table)->find(*other));
     CHECK(remove_token(path, "rack-2").error().code == base::Errc::NotFound);
-    CHECK_FALSE(add_token(path, "late", "n", clock.wall(), clock.wall()));
+    CHECK_FALSE(add_token(path, {"late", "n", clock.wall()}, clock.wall()));
 }
 
 TEST_CASE("bootstrap tokens: a wrong file keeps the tokens before, and none at the start") {
     TempDir dir;
     base::FakeClock clock;
     const std::string path = dir.file("tokens.json");
-    const auto secret = add_token(path, "a", "n1", clock.wall() + 1h, clock.wall());
+    const auto secret = add_token(path, {"a", "n1", clock.wall() + 1h}, clock.wall());
     auto table = TokenTable::open(path, clock);
     REQUIRE(table);
     REQUIRE((*table)->find(*secret));
@@ -82,11 +82,52 @@ TEST_CASE("bootstrap tokens: every field is checked, by name") {
     CHECK(error("{}").find("tokens[0]: name") != std::string::npos);
     CHECK(error("[]").find("object") != std::string::npos);
     CHECK(error("{\"secret\":1}").find("secret") != std::string::npos);
+    const std::string rest = ",\"node\":\"n\",\"sha256\":" + h + ",\"expires\":" + t;
+    for (const char* bad : {"\"uses\":0", "\"uses\":-1", "\"uses\":\"2\"", "\"uses\":10001", "\"used\":1.5"})
+        CHECK(error("{\"name\":\"a\"," + std::string(bad) + rest + "}").find("use") != std::string::npos);
+    CHECK(parse_tokens("{\"tokens\":[{\"name\":\"a\"" + rest + "}]}")->front().uses == 1);
     for (const char* bad : {"", "[]", "{}", "{\"tokens\":1}", "{\"tokens\":[],\"x\":1}"}) CHECK_FALSE(parse_tokens(bad));
     const auto twice = parse_tokens(write_tokens({{"a", {}, "n", {}}, {"a", {}, "n", {}}}));
     REQUIRE_FALSE(twice);
     CHECK(twice.error().message().find("twice") != std::string::npos);
     CHECK(parse_tokens(write_tokens({{"a", {}, "n", {}}, {"b", {}, "n", {}}})));
+}
+
+TEST_CASE("bootstrap tokens: used once, or as often as was said, across restarts; a use that is not written down is none") {
+    TempDir dir;
+    base::FakeClock clock;
+    const std::string path = dir.file("tokens.json");
+    const auto once = add_token(path, {"once", "n1", clock.wall() + 1h}, clock.wall());
+    const auto rack = add_token(path, {"rack", "n*", clock.wall() + 1h, 2}, clock.wall());
+    REQUIRE(once);
+    REQUIRE(rack);
+    auto table = TokenTable::open(path, clock);
+    REQUIRE(table);
+    const auto found = (*table)->find(*once);
+    REQUIRE(found);
+    CHECK((*table)->consume(*found));
+    CHECK((*table)->consume(*found).error().code == base::Errc::Denied);  // somebody who had found it at the same time
+    CHECK((*table)->find(*once).error().message().find("used up") != std::string::npos);
+    const auto again = TokenTable::open(path, clock);
+    REQUIRE(again);
+    CHECK((*again)->find(*once).error().message().find("used up") != std::string::npos);
+    for (int i = 0; i < 2; ++i) {
+        const auto of_rack = (*again)->find(*rack);
+        REQUIRE(of_rack);
+        CHECK((*again)->consume(*of_rack));
+    }
+    CHECK_FALSE((*table)->find(*rack));
+    // A folder that takes no files: not used, and nothing to hand out.
+    const auto third = add_token(path, {"third", "n3", clock.wall() + 1h}, clock.wall());
+    const auto known = (*table)->find(*third);
+    REQUIRE(known);
+    std::filesystem::remove(path + ".lock");
+    std::filesystem::create_directory(path + ".lock");
+    const auto failed = (*table)->consume(*known);
+    REQUIRE_FALSE(failed);
+    CHECK(failed.error().code != base::Errc::Denied);
+    CHECK((*table)->find(*third));
+    CHECK_FALSE(make_token({"x", "n", clock.wall(), 0}));
 }
 
 TEST_CASE("node names: a node's URI is no workload's, and patterns match whole names") {

@@ -173,7 +173,7 @@ TEST_CASE("ca service: a node joins with a bootstrap token, asks with its certif
 TEST_CASE("ca service: renewed now or joined anew, whatever the age of the certificate; one of a clock ahead of ours is used") {
     ServiceWorld w;
     const std::string path = w.dir.file("node.pem");
-    auto options = w.joining(w.token("one", "n1"), "n1");
+    auto options = w.joining(w.token("one", "n1", 1h, 2), "n1");
     const auto first = xds::join(options, path, w.clock, in(10s));
     REQUIRE(first);
     w.clock.set_wall(w.clock.wall() - 1h);

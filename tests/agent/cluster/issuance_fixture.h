@@ -56,13 +56,14 @@ struct IssuanceWorld : CaWorld {
                       &kubernetes,
                       {"istio-system/ztunnel"},
                       [this](std::string_view node) { return authority->node_revoked(node); }}),
-          issuance({authority.get(), &authenticator, &authorizer, audit.get()}, limits, clock) {
+          issuance({authority.get(), &authenticator, &authorizer, audit.get(), tokens.get()}, limits, clock) {
         workloads.add("n1", kWeb);
         kubernetes.tokens["zt"] = {"istio-system", "ztunnel", "zt-1", "uid-1"};
         kubernetes.pods["istio-system/zt-1"] = {"uid-1", "ztunnel", "n1"};
     }
-    std::string token(const std::string& name, const std::string& node, std::chrono::seconds life = std::chrono::hours(1)) {
-        auto made = cluster::add_token(dir.file("tokens.json"), name, node, clock.wall() + life, clock.wall());
+    std::string token(const std::string& name, const std::string& node, std::chrono::seconds life = std::chrono::hours(1),
+                      uint32_t uses = 1) {
+        auto made = cluster::add_token(dir.file("tokens.json"), {name, node, clock.wall() + life, uses}, clock.wall());
         REQUIRE(made);
         return std::move(*made);
     }

@@ -82,21 +82,40 @@ TEST_CASE("issuance: a workload's certificate, a stranger's, an expired and a re
 
 TEST_CASE("issuance: a bootstrap token buys the certificate of its node, nothing else, until it expires") {
     IssuanceWorld w;
-    const std::string one = w.token("one", "n1"), rack = w.token("rack", "rack-1-*", 2h);
+    const std::string one = w.token("one", "n1"), two = w.token("two", "n1", 1h, 2), rack = w.token("rack", "rack-1-*", 2h, 3);
     const auto joined = w.ask(bearer(one), "");
     REQUIRE(joined);
     CHECK(w.authority->verify(joined->chain.front())->uri == "spiffe://cluster.local/node/n1");
-    CHECK(w.ask(bearer(one), "spiffe://cluster.local/node/n1"));
-    CHECK(has(failure(w.ask(bearer(one), "spiffe://cluster.local/node/n2")), "UNAUTHENTICATED"));
-    CHECK(has(failure(w.ask(bearer(one), kWeb.uri())), "join with it first"));
+    CHECK(failure(w.ask(bearer(one), "spiffe://cluster.local/node/n1")) == "UNAUTHENTICATED: authentication failed");
+    CHECK(has(w.audit_text(), "bootstrap token one is used up"));
+    // What is refused uses nothing.
+    CHECK(has(failure(w.ask(bearer(two), "spiffe://cluster.local/node/n2")), "UNAUTHENTICATED"));
+    CHECK(has(failure(w.ask(bearer(two), kWeb.uri())), "join with it first"));
+    CHECK(w.ask(bearer(two), "spiffe://cluster.local/node/n1"));
     CHECK(has(failure(w.ask(bearer(rack), "")), "INVALID_ARGUMENT"));
     CHECK(w.ask(bearer(rack), "spiffe://cluster.local/node/rack-1-7"));
     CHECK_FALSE(w.ask(bearer(rack), "spiffe://cluster.local/node/rack-2-7"));
     CHECK_FALSE(w.ask(bearer(rack), "spiffe://elsewhere/node/rack-1-7"));
     w.clock.advance(61min);
-    CHECK(failure(w.ask(bearer(one), "")) == "UNAUTHENTICATED: authentication failed");
+    CHECK(failure(w.ask(bearer(two), "")) == "UNAUTHENTICATED: authentication failed");
+    CHECK(has(w.audit_text(), "bootstrap token two has expired"));
     CHECK(w.ask(bearer(rack), "spiffe://cluster.local/node/rack-1-7"));
     CHECK(w.kubernetes.reviews == 0);  // bootstrap tokens are not shown to anybody
+}
+
+TEST_CASE("issuance: a token whose use cannot be written down buys nothing") {
+    IssuanceWorld w;
+    const std::string one = w.token("one", "n1");
+    const std::string lock = w.dir.file("tokens.json.lock");
+    std::filesystem::remove(lock);
+    std::filesystem::create_directory(lock);
+    const std::string said = failure(w.ask(bearer(one), ""));
+    CHECK(has(said, "INTERNAL"));
+    CHECK(w.issuance.stats().issued == 0);
+    CHECK(w.issuance.stats().tokens_used == 0);
+    std::filesystem::remove(lock);
+    CHECK(w.ask(bearer(one), ""));
+    CHECK(w.issuance.stats().tokens_used == 1);
 }
 
 TEST_CASE("issuance: the node authorizer's five checks of a Kubernetes token") {
@@ -152,7 +171,8 @@ TEST_CASE("issuance: guessing tokens is limited by address before anybody is ask
     CHECK(refused == 50);
     CHECK_FALSE(w.ask(bearer(good), ""));
     CHECK(w.ask(with_certificate(n1), kWeb.uri()));
-    auto elsewhere = bearer(good);
+    const std::string two = w.token("two", "n1");
+    auto elsewhere = bearer(two);
     elsewhere.peer = "ipv4:10.0.0.2:1";
     CHECK(w.ask(elsewhere, ""));
     w.clock.advance(10s);
