@@ -55,7 +55,11 @@ void collect_streams(const ControllerReport& r, Collection& to) {
     };
     refused("unknown_caller", r.gate->refused.load());
     refused("denied", r.xds.denied);
-    refused("limit", r.xds.refused);
+    refused("limit_streams", r.xds.limits.streams);
+    refused("limit_streams_of_address", r.xds.limits.peer_streams);
+    refused("limit_rate", r.xds.limits.rate);
+    refused("limit_rate_of_peer", r.xds.limits.peer_rate);
+    refused("not_ready", r.xds.not_ready);
     refused("timeout", r.xds.timed_out);
     refused("authentication_queue", r.gate->overloaded.load());
     to.gauge("warren_controller_convergence_seconds", "from the end of the debounce to the last ACK", {},

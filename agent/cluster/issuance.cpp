@@ -12,18 +12,14 @@ namespace warren::cluster {
 
 using base::Errc;
 
-namespace {
-
 // Those with a client certificate were vouched for by the handshake; others behind the same address do not shut them out, and each
 // answers for itself: the handshake also vouches for the revoked, and for every workload.
 std::string failure_key(const PresentedCredentials& shown) {
-    if (shown.certificate_pem.empty()) return peer_key(shown.peer);
+    if (shown.certificate_pem.empty()) return base::peer_key(shown.peer);
     std::array<uint8_t, SHA256_DIGEST_LENGTH> hash{};
     SHA256(reinterpret_cast<const unsigned char*>(shown.certificate_pem.data()), shown.certificate_pem.size(), hash.data());
     return "certificate " + base::to_hex(std::span<const uint8_t>(hash).first(16));
 }
-
-}  // namespace
 
 std::string_view status_name(Errc code) {
     switch (code) {
@@ -61,7 +57,7 @@ base::Result<CallerIdentity> Issuance::admit(const PresentedCredentials& shown, 
     ++stats_.requests;
     AuditEvent event;
     event.peer = shown.peer;
-    const std::string address = peer_key(shown.peer);
+    const std::string address = base::peer_key(shown.peer);
     const std::string failing = failure_key(shown);
     if (!failures_.peek(failing)) return limited(event, failing);
     auto caller = parts_.authenticator->authenticate(shown, deadline);

@@ -9,8 +9,8 @@
 
 #include "agent/cluster/audit_log.h"
 #include "agent/cluster/node_authorizer.h"
-#include "agent/cluster/rate_limit.h"
 #include "base/log_limit.h"
+#include "base/rate_limit.h"
 
 #include <atomic>
 #include <chrono>
@@ -19,9 +19,9 @@
 namespace warren::cluster {
 
 struct IssuanceLimits {
-    RateLimitOptions caller = {
+    base::RateLimitOptions caller = {
         .per_second = 250, .burst = 2'000, .max_keys = 10'000};  // by caller: a node that starts has its pods at once
-    RateLimitOptions failures = {
+    base::RateLimitOptions failures = {
         .per_second = 5, .burst = 50, .max_keys = 10'000};  // by address or certificate: attempts that did not authenticate
 };
 
@@ -60,10 +60,13 @@ class Issuance {
     base::Error limited(const AuditEvent& who, std::string_view key);
 
     const IssuanceParts parts_;
-    RateLimit callers_, failures_;
+    base::RateLimit callers_, failures_;
     base::log::RepeatLimiter repeats_;  // of lines about refusals by a limit
     IssuanceStats stats_;
 };
+
+// Whom attempts that do not authenticate are counted against: the certificate that was shown, else the address.
+[[nodiscard]] std::string failure_key(const PresentedCredentials& shown);
 
 // gRPC's name of what an error becomes: "UNAUTHENTICATED".
 [[nodiscard]] std::string_view status_name(base::Errc code);

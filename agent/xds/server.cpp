@@ -288,6 +288,8 @@ ServerStats Server::stats() const {
     ServerStats stats;
     stats.clients = hub.all().size();
     stats.streams = counters.streams, stats.refused = counters.refused, stats.denied = counters.denied;
+    stats.not_ready = counters.not_ready;
+    stats.limits = hub.admission.stats();
     stats.timed_out = counters.timed_out, stats.responses = counters.responses, stats.bytes = counters.bytes;
     stats.acks = counters.acks, stats.nacks = counters.nacks;
     stats.encoded = hub.cache.encoded(), stats.shared = hub.cache.shared(), stats.encoded_bytes = hub.cache.held_bytes();

@@ -12,6 +12,7 @@
 // last fork(), and not while other threads make files (the process's umask is narrowed while a Unix socket is bound).
 #pragma once
 
+#include "agent/xds/admission.h"
 #include "agent/xds/client_session.h"
 #include "agent/xds/resource_set.h"
 #include "base/clock.h"
@@ -99,7 +100,11 @@ struct ServerOptions {
 
     size_t max_streams = 5'000;
     size_t max_streams_per_peer = 32;           // of one address; not of Unix sockets
-    uint32_t max_new_streams_per_second = 200;  // and as many at once
+    uint32_t max_new_streams_per_second = 200;  // of all, and as many at once
+    // Of one peer: the identity of its verified certificate, else its address. Not of Unix sockets. A node opens one and comes back with
+    // back-off; several behind one address have their identities, or share this.
+    double max_new_streams_per_peer_second = 10;
+    double max_new_streams_per_peer_at_once = 64;
     // A client that lists 100,000 resources needs 8 MB. Read only of callers that are authenticated.
     int max_request_bytes = 32 << 20;
     size_t max_encoded_bytes = size_t{256} << 20;  // responses on their way, all clients together; others wait
@@ -117,6 +122,8 @@ struct ClientStatus {
 struct ServerStats {
     size_t clients = 0;  // streams now
     uint64_t streams = 0, refused = 0, denied = 0, timed_out = 0;
+    uint64_t not_ready = 0;  // of those refused: there was no state yet; the others met a limit:
+    Admission::Stats limits;
     uint64_t publications = 0, flushes = 0;  // changes that were coalesced: the difference
     uint64_t responses = 0, bytes = 0, acks = 0, nacks = 0;
     uint64_t encoded = 0, shared = 0;  // pushes that were encoded, and those that another client's encoding served

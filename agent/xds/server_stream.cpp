@@ -96,16 +96,17 @@ ServerStream* ServerStream::open(const std::shared_ptr<Hub>& hub, grpc::Callback
 }
 
 void ServerStream::admit() {
-    const auto entered = hub_->admission.enter(peer_key_, opened_);
+    const Caller caller = caller_of(*context_, peer_);
+    const auto entered = hub_->admission.enter({peer_key_, caller.names.empty() ? std::string_view() : caller.names.front()});
     admitted_ = entered.has_value();
     if (!entered || hub_->current() == nullptr) {
         ++hub_->counters.refused;
         const std::lock_guard lock(mutex_);
         if (!entered) return finish(entered.error(), grpc::StatusCode::PERMISSION_DENIED);
+        ++hub_->counters.not_ready;
         return finish({grpc::StatusCode::UNAVAILABLE, "the server has no state yet; try again"});
     }
     if (hub_->options.authenticator == nullptr) return authenticated(std::string());
-    const Caller caller = caller_of(*context_, peer_);
     {
         const std::lock_guard lock(mutex_);
         certificate_ = caller.certificate;

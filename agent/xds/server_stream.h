@@ -25,7 +25,7 @@ namespace warren::xds {
 class ServerStream;
 
 struct Counters {
-    std::atomic<uint64_t> streams{0}, refused{0}, denied{0}, timed_out{0}, responses{0}, bytes{0}, acks{0}, nacks{0};
+    std::atomic<uint64_t> streams{0}, refused{0}, not_ready{0}, denied{0}, timed_out{0}, responses{0}, bytes{0}, acks{0}, nacks{0};
     std::atomic<int64_t> last_convergence_ns{0}, max_convergence_ns{0};
 };
 
@@ -35,7 +35,12 @@ struct Hub {
         : options(o),
           clock(*o.clock),
           cache(o.max_encoded_bytes),
-          admission({o.max_streams, o.max_streams_per_peer, o.max_new_streams_per_second}) {}
+          admission({.streams = o.max_streams,
+                     .per_peer = o.max_streams_per_peer,
+                     .per_second = o.max_new_streams_per_second,
+                     .peer_per_second = o.max_new_streams_per_peer_second,
+                     .peer_at_once = o.max_new_streams_per_peer_at_once},
+                    clock) {}
 
     [[nodiscard]] std::shared_ptr<const Published> current() const;  // null before all types were published
     [[nodiscard]] std::vector<std::shared_ptr<ServerStream>> all() const;

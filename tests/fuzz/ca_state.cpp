@@ -4,8 +4,8 @@
 #include "agent/cluster/authority_state.h"
 #include "agent/cluster/bootstrap_token.h"
 #include "agent/cluster/node_name.h"
-#include "agent/cluster/rate_limit.h"
 #include "agent/cluster/revocations.h"
+#include "base/rate_limit.h"
 
 #include <cstdlib>
 
@@ -30,7 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             if (const auto node = node_of_uri(text, "td"); node && node_uri("td", *node) != text) std::abort();
             (void)matches_pattern(text.substr(0, text.size() / 2), text.substr(text.size() / 2));
             break;
-        default: (void)peer_key(text); break;
+        default: (void)warren::base::peer_key(text); break;
     }
     return 0;
 }

@@ -273,6 +273,7 @@ base::Result<Report> run(Bench& bench, const XdsBenchOptions& options, const std
     server.listeners = {{"127.0.0.1:0"}};
     server.tls = {slurp(folder + "/cert.pem"), slurp(folder + "/key.pem"), {}};
     server.max_streams_per_peer = options.nodes + 1;
+    server.max_new_streams_per_peer_at_once = static_cast<double>(options.nodes) + 64;
     report.debounce_ms = static_cast<double>(server.debounce_quiet.count());
     bench.server = TRY(xds::Server::create(std::move(server)));
     TRY(bench.server->publish(bench.sets));

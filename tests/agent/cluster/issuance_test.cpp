@@ -158,7 +158,7 @@ TEST_CASE("issuance: a flood of one caller is limited, others are not, and the t
     for (int i = 0; i < 2; ++i) CHECK(w.ask(with_certificate(n1), ""));
     CHECK_FALSE(w.ask(with_certificate(n1), ""));
     CHECK(w.issuance.stats().limited == 21);
-    cluster::RateLimit table({.per_second = 1, .burst = 1, .max_keys = 5}, w.clock);
+    base::RateLimit table({.per_second = 1, .burst = 1, .max_keys = 5}, w.clock);
     for (int i = 0; i < 1000; ++i) CHECK(table.take("peer " + std::to_string(i)));
     CHECK(table.keys() == 5);
 }
@@ -220,10 +220,10 @@ TEST_CASE("issuance: every issuance and refusal is one line of JSON that says wh
 }
 
 TEST_CASE("issuance: peers are counted by address, IPv6 by its /64") {
-    CHECK(cluster::peer_key("ipv4:10.0.0.1:4711") == "ipv4:10.0.0.1");
-    CHECK(cluster::peer_key("ipv6:[2001:db8::1]:1") == cluster::peer_key("ipv6:%5B2001:db8::ffff%5D:2"));
-    CHECK(cluster::peer_key("ipv6:[2001:db8::1]:1") != cluster::peer_key("ipv6:[2001:db8:0:1::1]:1"));
-    CHECK(cluster::peer_key("ipv6:[::ffff:10.0.0.1]:1") == "ipv4:10.0.0.1");
-    CHECK(cluster::peer_key("unix:/run/x") == "unix:/run/x");
-    for (const char* odd : {"", "ipv6:", "ipv6:[", "ipv6:[]", "ipv4:"}) (void)cluster::peer_key(odd);
+    CHECK(base::peer_key("ipv4:10.0.0.1:4711") == "ipv4:10.0.0.1");
+    CHECK(base::peer_key("ipv6:[2001:db8::1]:1") == base::peer_key("ipv6:%5B2001:db8::ffff%5D:2"));
+    CHECK(base::peer_key("ipv6:[2001:db8::1]:1") != base::peer_key("ipv6:[2001:db8:0:1::1]:1"));
+    CHECK(base::peer_key("ipv6:[::ffff:10.0.0.1]:1") == "ipv4:10.0.0.1");
+    CHECK(base::peer_key("unix:/run/x") == "unix:/run/x");
+    for (const char* odd : {"", "ipv6:", "ipv6:[", "ipv6:[]", "ipv4:"}) (void)base::peer_key(odd);
 }

@@ -50,6 +50,7 @@ struct ServerWorld {
         made.authenticator = &check;
         made.debounce_quiet = 5ms;
         made.debounce_max = 50ms;
+        made.max_new_streams_per_peer_at_once = 1'000;  // its clients do not back off
         return made;
     }
     void start_server(xds::ServerOptions options) {
@@ -424,6 +425,43 @@ TEST_CASE("xds server: limits of streams: in all and of one address; old streams
         REQUIRE(w.handler.wait_for([&] { return !w.handler.ends.empty(); }));
         CHECK(w.handler.end_at(0).first == xds::Termination::Complete);
     }
+}
+
+TEST_CASE("xds server: a peer that opens streams without end is refused alone") {
+    base::FakeClock clock;
+    xds::Admission gate({.streams = 100, .per_peer = 8, .per_second = 10, .peer_per_second = 1, .peer_at_once = 3, .max_peers = 50}, clock);
+    const auto enter = [&](const std::string& address, const std::string& identity = "") {
+        const auto entered = gate.enter({address, identity});
+        if (entered) gate.leave(address);
+        return entered.has_value();
+    };
+    int hostile = 0;
+    for (int i = 0; i < 1'000; ++i) hostile += enter("ipv4:10.0.0.9") ? 1 : 0;
+    CHECK(hostile == 3);
+    CHECK(gate.stats().peer_rate == 997);
+    CHECK(enter("ipv4:10.0.0.1"));
+    // Nodes behind the same address are told apart by what the handshake proved.
+    CHECK(enter("ipv4:10.0.0.9", "spiffe://cluster.local/node/n1"));
+    // All together have a limit too, and Unix sockets none of their own.
+    int others = 0;
+    for (int i = 0; i < 100; ++i) others += enter("ipv4:10.0.1." + std::to_string(i)) ? 1 : 0;
+    CHECK(others == 5);
+    CHECK(gate.stats().rate == 95);
+    clock.advance(1s);
+    for (int i = 0; i < 10; ++i) CHECK(enter(""));
+    // Streams at once: an address's own, then all.
+    xds::Admission few({.streams = 3, .per_peer = 2, .per_second = 100, .peer_per_second = 100, .peer_at_once = 100}, clock);
+    CHECK(few.enter({"a", ""}));
+    CHECK(few.enter({"a", ""}));
+    CHECK_FALSE(few.enter({"a", ""}));
+    CHECK(few.enter({"b", ""}));
+    CHECK_FALSE(few.enter({"c", ""}));
+    CHECK(few.stats().peer_streams == 1);
+    CHECK(few.stats().streams == 1);
+    few.leave("a");
+    CHECK(few.enter({"a", ""}));
+    CHECK(xds::peer_key("unix:/run/x").empty());
+    CHECK(xds::peer_key("ipv6:%5B2001:db8::1%5D:7") == xds::peer_key("ipv6:[2001:db8::2]:8"));
 }
 
 TEST_CASE("xds server: errors at create name what is wrong; a second server on the port is one") {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/cluster/rate_limit.h"
+#include "base/rate_limit.h"
 
 #include "base/bytes.h"
 #include "base/ip.h"
@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <array>
 
-namespace warren::cluster {
+namespace warren::base {
 
 bool RateLimit::spend(std::string_view key, bool take_it) {
-    const base::MonoTime now = clock_.now();
+    const MonoTime now = clock_.now();
     const std::lock_guard lock(mutex_);
     auto found = index_.find(key);
     if (found == index_.end()) {
@@ -52,12 +52,12 @@ std::string peer_key(std::string_view peer) {
     if (text.starts_with("ipv4:")) return text.substr(0, text.rfind(':'));
     if (!text.starts_with("ipv6:[")) return text;
     const std::string inside = text.substr(6, text.find(']') - 6);
-    const auto ip = base::IpAddr::parse(inside.substr(0, inside.find('%')));
+    const auto ip = IpAddr::parse(inside.substr(0, inside.find('%')));
     if (!ip) return text;
     if (ip->is_v4()) return "ipv4:" + ip->to_string();
     std::array<uint8_t, 16> bytes{};
     ip->to_bytes(bytes);
-    return "ipv6:" + base::to_hex(std::span<const uint8_t>(bytes).first(8));
+    return "ipv6:" + to_hex(std::span<const uint8_t>(bytes).first(8));
 }
 
-}  // namespace warren::cluster
+}  // namespace warren::base

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <unordered_map>
 
-namespace warren::cluster {
+namespace warren::base {
 
 struct RateLimitOptions {
     double per_second = 250;
@@ -23,7 +23,7 @@ struct RateLimitOptions {
 
 class RateLimit {
   public:
-    RateLimit(RateLimitOptions options, const base::Clock& clock) : options_(options), clock_(clock) {}
+    RateLimit(RateLimitOptions options, const Clock& clock) : options_(options), clock_(clock) {}
 
     // One more? False: too many.
     [[nodiscard]] bool take(std::string_view key) { return spend(key, true); }
@@ -36,18 +36,19 @@ class RateLimit {
     struct Bucket {
         std::string key;
         double left = 0;
-        base::MonoTime at;
+        MonoTime at;
     };
     bool spend(std::string_view key, bool take_it);
 
     const RateLimitOptions options_;
-    const base::Clock& clock_;
+    const Clock& clock_;
     mutable std::mutex mutex_;                                                 // all below
     std::list<Bucket> buckets_;                                                // most recently seen first
     std::unordered_map<std::string_view, std::list<Bucket>::iterator> index_;  // keys are the buckets' own texts
     uint64_t refused_ = 0;
 };
 
+// "ipv4:10.0.0.1:4711" and "ipv6:[2001:db8::1]:4711" without the port; anything else, such as a Unix socket's, as it is.
 [[nodiscard]] std::string peer_key(std::string_view grpc_peer);
 
-}  // namespace warren::cluster
+}  // namespace warren::base
