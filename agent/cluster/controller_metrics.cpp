@@ -54,6 +54,7 @@ void collect_streams(const ControllerReport& r, Collection& to) {
         to.counter("warren_controller_streams_refused_total", "xDS streams not served", {{"reason", why}}, static_cast<double>(value));
     };
     refused("unknown_caller", r.gate->refused.load());
+    refused("failed_attempts", r.gate->limited.load());
     refused("denied", r.xds.denied);
     refused("limit_streams", r.xds.limits.streams);
     refused("limit_streams_of_address", r.xds.limits.peer_streams);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/cluster/xds_gate.h"
 
+#include "agent/cluster/issuance.h"
 #include "agent/xds/admission.h"
 #include "base/bytes.h"
 #include "base/log.h"
@@ -29,6 +30,10 @@ std::string_view field(const xds::NodeInfo& node, std::string_view name) {
     return found == node.metadata.end() ? std::string_view() : std::string_view(found->second);
 }
 
+PresentedCredentials shown_by(const xds::Caller& caller) {
+    return {caller.certificate, bearer_of(header(caller, "authorization")), header(caller, "clusterid"), caller.peer};
+}
+
 // Of "account/NS/ACCOUNT@NODE NAME": the node; empty when there is none.
 std::string_view pods_node(std::string_view identity) {
     const std::string_view who = identity.substr(0, identity.find(' '));
@@ -51,7 +56,11 @@ struct XdsGate::Queue {
 };
 
 XdsGate::XdsGate(const cluster::Authenticator& authenticator, const Options& options, const base::Clock& clock)
-    : authenticator_(authenticator), options_(options), clock_(clock), queue_(std::make_unique<Queue>()) {
+    : authenticator_(authenticator),
+      options_(options),
+      clock_(clock),
+      failures_(options.failures, clock),
+      queue_(std::make_unique<Queue>()) {
     for (unsigned i = 0; options_.blocking && i < options_.threads; ++i)
         queue_->threads.emplace_back([this] {
             std::unique_lock lock(queue_->mutex);
@@ -84,7 +93,11 @@ void XdsGate::stop() {
 }
 
 void XdsGate::authenticate(const xds::Caller& caller, Done done) {
-    if (!options_.blocking) return decide(caller, done);
+    if (limited(caller, done)) return;
+    // A good certificate is known without asking anybody: it does not wait behind those that must be asked about.
+    const bool known = !caller.certificate.empty() &&
+                       authenticator_.authenticate({.certificate_pem = caller.certificate, .peer = caller.peer}, clock_.now());
+    if (!options_.blocking || known) return decide(caller, done);
     {
         const std::lock_guard lock(queue_->mutex);
         if (!queue_->stopping && queue_->jobs.size() < options_.queue) {
@@ -97,9 +110,20 @@ void XdsGate::authenticate(const xds::Caller& caller, Done done) {
     done(base::Error{base::Errc::Exhausted, 0, "", "too many callers wait to be authenticated; try again"});
 }
 
+// Before it waits for a thread, and again when it has one: many may have waited together.
+bool XdsGate::limited(const xds::Caller& caller, const Done& done) {
+    const std::string key = failure_key(shown_by(caller));
+    if (failures_.peek(key)) return false;
+    ++stats_.limited;
+    WARREN_LOG_LIMITED(kLog, base::log::Level::Warn, repeats_, key, "streams are refused unheard: too many that nobody knows",
+                       {"peer", caller.peer});
+    done(base::Error{base::Errc::Exhausted, 0, "", "too many attempts that failed; try later"});
+    return true;
+}
+
 void XdsGate::decide(const xds::Caller& caller, const Done& done) {
-    const PresentedCredentials shown{caller.certificate, bearer_of(header(caller, "authorization")), header(caller, "clusterid"),
-                                     caller.peer};
+    if (limited(caller, done)) return;
+    const PresentedCredentials shown = shown_by(caller);
     const auto known = authenticator_.authenticate(shown, clock_.now() + options_.deadline);
     const bool joins = known && known->kind == CallerKind::Bootstrap;
     if (known && !joins) {
@@ -107,6 +131,7 @@ void XdsGate::decide(const xds::Caller& caller, const Done& done) {
         return done(identity_of(*known));
     }
     ++stats_.refused;
+    (void)failures_.take(failure_key(shown));
     WARREN_LOG_LIMITED(kLog, base::log::Level::Warn, repeats_, xds::peer_key(caller.peer), "a stream is refused: nobody we know",
                        {"peer", caller.peer},
                        {"reason", joins ? known->name + " is a bootstrap token, which opens no stream" : known.error().message()});

@@ -5,7 +5,9 @@
 // the reference does (docs/controller.md).
 //
 // Called on gRPC's threads. Reviewing a Kubernetes token blocks, so with a reviewer there are a few threads for it behind a bounded queue;
-// without one the answer is immediate. The authenticator outlives it; it outlives the server. stop() after the server's.
+// a certificate that is good, and everything without a reviewer, is answered at once. Attempts that fail are counted against the address
+// (or the certificate that was shown), and are refused unheard while there are too many of them. The authenticator outlives it; it
+// outlives the server. stop() after the server's.
 #pragma once
 
 #include "agent/cluster/caller.h"
@@ -13,6 +15,7 @@
 #include "agent/xds/server.h"
 #include "base/clock.h"
 #include "base/log_limit.h"
+#include "base/rate_limit.h"
 
 #include <atomic>
 #include <cstdint>
@@ -30,6 +33,7 @@ class XdsGate final : public xds::Authenticator {
         unsigned threads = 4;
         size_t queue = 1'024;
         std::chrono::milliseconds deadline = std::chrono::seconds(10);
+        base::RateLimitOptions failures = {.per_second = 5, .burst = 50, .max_keys = 10'000};
         const CallerPods* pods = nullptr;  // the nodes of callers' pods; outlives the gate; null: outside of Kubernetes
     };
     XdsGate(const cluster::Authenticator& authenticator, const Options& options, const base::Clock& clock);
@@ -42,18 +46,20 @@ class XdsGate final : public xds::Authenticator {
     void stop();
 
     struct Stats {
-        std::atomic<uint64_t> admitted{0}, refused{0}, overloaded{0};
+        std::atomic<uint64_t> admitted{0}, refused{0}, limited{0}, overloaded{0};
     };
     [[nodiscard]] const Stats& stats() const { return stats_; }
 
   private:
     struct Queue;
     void decide(const xds::Caller& caller, const Done& done);
+    bool limited(const xds::Caller& caller, const Done& done);
     [[nodiscard]] std::string identity_of(CallerIdentity caller) const;
 
     const cluster::Authenticator& authenticator_;
     const Options options_;
     const base::Clock& clock_;
+    base::RateLimit failures_;
     base::log::RepeatLimiter repeats_;
     Stats stats_;
     const std::unique_ptr<Queue> queue_;

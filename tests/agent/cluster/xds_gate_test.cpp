@@ -3,6 +3,8 @@
 
 #include "tests/agent/cluster/issuance_fixture.h"
 
+#include <atomic>
+
 using namespace std::chrono_literals;
 using namespace warren;
 using namespace warren::tests;
@@ -87,4 +89,53 @@ TEST_CASE("xds gate: a service account's token is bound to the node of its pod, 
     cluster::PresentedCredentials shown;
     shown.bearer = "zt";
     CHECK(w.ask(shown, kWeb.uri()).error().message().find("node n1 is revoked") != std::string::npos);
+}
+
+TEST_CASE("xds gate: guessing is limited by address before anybody is asked, and shuts out no node behind it") {
+    GateWorld w;
+    const std::string n1 = w.node_certificate("n1");
+    const auto guess = [&](const std::string& peer) {
+        const auto refused = w.open(GateWorld::caller("guess", "", peer));
+        REQUIRE_FALSE(refused);
+        return refused.error().code;
+    };
+    int heard = 0;
+    while (guess("ipv4:10.0.0.1:" + std::to_string(heard + 1)) == Errc::Denied && heard < 1'000) ++heard;
+    CHECK(heard == 50);
+    CHECK(w.kubernetes.reviews == 50);
+    CHECK(w.gate.stats().limited == 1);
+    // Not even a good token, for it would tell that it is one; a certificate answers for itself, another address too.
+    CHECK(w.open(GateWorld::caller("zt")).error().code == Errc::Exhausted);
+    CHECK(w.open(GateWorld::caller("", n1)));
+    CHECK(w.open(GateWorld::caller("zt", "", "ipv4:10.0.0.2:1")));
+    w.clock.advance(1s);
+    CHECK(w.open(GateWorld::caller("zt")));
+    CHECK(guess("ipv4:10.0.0.1:9") == Errc::Denied);
+}
+
+TEST_CASE("xds gate: a good certificate does not wait behind tokens that a slow reviewer is asked about") {
+    IssuanceWorld w;
+    struct Slow final : cluster::TokenReviewer {
+        std::atomic<bool> open = false;
+        base::Result<cluster::ReviewedToken> review(std::string_view, std::string_view, base::MonoTime) override {
+            open.wait(false);
+            return base::Error{Errc::Denied, 0, "", "no"};
+        }
+    } slow;
+    const cluster::Authenticator asks({w.authority.get(), w.tokens.get(), &slow, false});
+    cluster::XdsGate::Options options;
+    options.blocking = true;
+    options.threads = 1;
+    options.queue = 2;
+    cluster::XdsGate gate(asks, options, w.clock);
+    std::atomic<int> answers = 0;
+    for (int i = 0; i < 4; ++i) gate.authenticate(GateWorld::caller("some"), [&](base::Result<std::string>) { ++answers; });
+    std::atomic<bool> admitted = false;
+    gate.authenticate(GateWorld::caller("", w.node_certificate("n1")), [&](base::Result<std::string> who) { admitted = who.has_value(); });
+    CHECK(admitted);
+    slow.open = true;
+    slow.open.notify_all();
+    gate.stop();
+    CHECK(answers == 4);
+    CHECK(gate.stats().overloaded >= 1);
 }
