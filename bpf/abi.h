@@ -4,7 +4,7 @@
  *
  * Conventions. Addresses are 16 bytes in network order, IPv4 mapped (::ffff:a.b.c.d). Ports are host order. Times are CLOCK_MONOTONIC
  * nanoseconds (bpf_ktime_get_ns). A pod is named by the cookie of its network namespace; ids of pods, services and policies are given by
- * the agent, are never reused while it runs, and 0 means none. Writer and lifetime of each map: bpf/README.md.
+ * the agent, are never reused (those of services while it runs), and 0 means none. Writer and lifetime of each map: bpf/README.md.
  */
 #ifndef WARREN_BPF_ABI_H
 #define WARREN_BPF_ABI_H

@@ -4,6 +4,7 @@
 // small maps of the agent's own, pinned with the others; no program reads them. One thread.
 #pragma once
 
+#include "agent/node/digest.h"
 #include "agent/node/maps.h"
 #include "agent/node/pins.h"
 #include "agent/node/pod_source.h"
@@ -11,13 +12,12 @@
 #include "base/fd.h"
 #include "base/result.h"
 
-#include <array>
 #include <cstdint>
 
 namespace warren::node {
 
 // Names a pod's identity without its text: uid, name, namespace, account. Two pods that differ in one of them never share an id.
-using PodDigest = std::array<uint64_t, 2>;
+using PodDigest = Digest;
 [[nodiscard]] PodDigest digest_of(const Pod& pod);
 
 struct PodOwner {

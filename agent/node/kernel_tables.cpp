@@ -27,10 +27,18 @@ base::Result<size_t> clear_but(const Map& map, Keep keep) {
 
 }  // namespace
 
-KernelTables::KernelTables(Options options, const Maps& maps)
-    : options_(std::move(options)), maps_(maps), view_(options_.mesh), services_(options_.tunnel_is_ours), ranges_(options_.ranges) {}
+KernelTables::KernelTables(Options options, const Maps& maps, const PolicyIdStore& policies)
+    : options_(std::move(options)),
+      maps_(maps),
+      policies_(policies),
+      view_(options_.mesh),
+      services_(options_.tunnel_is_ours),
+      ranges_(options_.ranges) {}
 
-base::Result<void> KernelTables::start() { return maps_.configure(options_.config); }
+base::Result<void> KernelTables::start() {
+    TRY(policies_.restore(verdicts_.policy_ids()));
+    return maps_.configure(options_.config);
+}
 
 void KernelTables::note(const base::Result<void>& written, size_t rows, const char* what) {
     if (written) return;
@@ -45,6 +53,10 @@ bool KernelTables::update(std::shared_ptr<const policy::Snapshot> snapshot, std:
     if (!view_.update(std::move(snapshot), pods) && swept_) return false;
     const bool first = !std::exchange(swept_, true);
     const VerdictChange change = verdicts_.update(view_);
+    if (auto kept = policies_.keep(verdicts_.policy_ids()); !kept) {
+        WARREN_LOG(kTables, base::log::Level::Warn, "names of policies are not kept over a restart: flow records will miss them",
+                   {"error", kept.error().message()});
+    }
     before_write();
     write(change);
     if (first) sweep_adopted(change);

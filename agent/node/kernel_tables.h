@@ -8,6 +8,7 @@
 
 #include "agent/node/maps.h"
 #include "agent/node/mesh_view.h"
+#include "agent/node/policy_id_store.h"
 #include "agent/node/ranges.h"
 #include "agent/node/service_table.h"
 #include "agent/node/verdict_table.h"
@@ -37,10 +38,10 @@ class KernelTables {
         std::vector<base::Cidr> ranges;
         wr_config config{};  // as it is to be; WR_CONFIG_RANGES is this class's
     };
-    // maps outlive it.
-    KernelTables(Options options, const Maps& maps);
+    // maps and policies outlive it.
+    KernelTables(Options options, const Maps& maps, const PolicyIdStore& policies);
 
-    // Writes the configuration without ranges; before pods are captured.
+    // Writes the configuration without ranges and takes up the numbers of policies; before pods are captured.
     base::Result<void> start();
     // Brings the maps to what is; before_write is called when the rows are known and none is written, for whoever must know the numbers in
     // them first. True: something that was allowed is not any more, so open connections are to be judged.
@@ -64,6 +65,7 @@ class KernelTables {
 
     const Options options_;
     const Maps& maps_;
+    const PolicyIdStore& policies_;
     MeshView view_;
     VerdictTable verdicts_;
     ServiceTable services_;

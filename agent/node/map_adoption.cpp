@@ -94,6 +94,20 @@ base::Result<void> copy_rows(const std::string& name, int from_fd, int to_fd) {
     return to.update_many(keys.data(), values.data(), rows);
 }
 
+base::Result<base::Fd> own_map(const Pins& pins, const OwnMap& wanted) {
+    base::Fd pinned = TRY(pins.get_map(wanted.name));
+    if (pinned && TRY(info_of(pinned.get(), wanted.name)).max_entries >= wanted.entries) return pinned;
+    ::bpf_map_create_opts options{};
+    options.sz = sizeof options;
+    options.map_flags = wanted.flags;
+    base::Fd made(::bpf_map_create(static_cast<bpf_map_type>(wanted.type), wanted.name, wanted.key_size, wanted.value_size, wanted.entries,
+                                   &options));
+    if (!made) return base::os_error("make map", wanted.name);
+    if (pinned) TRY(copy_rows(wanted.name, pinned.get(), made.get()));
+    TRY(pins.pin_map(wanted.name, made.get()));
+    return made;
+}
+
 base::Result<uint32_t> map_id(int fd) { return TRY(info_of(fd, "id")).id; }
 
 uint64_t map_bytes(int fd) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "agent/node/pins.h"
+#include "base/fd.h"
 #include "base/result.h"
 
 #include <cstdint>
@@ -25,6 +26,13 @@ struct MapFit {
 base::Result<void> check_abi_version(const Pins& pins);
 base::Result<MapFit> compare_maps(const MapShape& wanted, int pinned_fd, const Pins& pins);
 base::Result<void> copy_rows(const std::string& name, int from_fd, int to_fd);
+// A map that no program uses: the pinned one if it is large enough, else one of this size with its rows, pinned.
+struct OwnMap {
+    uint32_t type;
+    const char* name;
+    uint32_t key_size, value_size, entries, flags;
+};
+base::Result<base::Fd> own_map(const Pins& pins, const OwnMap& wanted);
 base::Result<uint32_t> map_id(int fd);
 // From the fdinfo; 0: not said.
 uint64_t map_bytes(int fd);

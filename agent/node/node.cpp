@@ -82,7 +82,8 @@ base::Result<void> Node::attach() {
     tables.tunnel_is_ours = settings_.tunnel == TunnelKind::Warren;
     tables.ranges = settings_.ranges;
     tables.config = config();
-    tables_ = std::make_unique<KernelTables>(std::move(tables), *maps_);
+    policy_ids_.emplace(TRY(PolicyIdStore::open(*pins_, *maps_)));
+    tables_ = std::make_unique<KernelTables>(std::move(tables), *maps_, *policy_ids_);
     TRY(tables_->start());
     attachments_ = TRY(Attachments::create(*object_, *pins_, features_.cgroup2_root));
     TRY(attachments_->start());

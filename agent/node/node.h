@@ -16,6 +16,7 @@
 #include "agent/node/maps.h"
 #include "agent/node/node_report.h"
 #include "agent/node/pins.h"
+#include "agent/node/policy_id_store.h"
 #include "agent/node/settings.h"
 #include "agent/node/tunnel_cgroup.h"
 #include "agent/node/tunnel_link.h"
@@ -94,6 +95,7 @@ class Node final : private EnrolmentListener {
     std::optional<EnrolmentStore> store_;
     std::unique_ptr<base::Loop> loop_;
     std::unique_ptr<TunnelLink> tunnel_;
+    std::optional<PolicyIdStore> policy_ids_;
     std::unique_ptr<KernelTables> tables_;
     std::unique_ptr<Judge> judge_;             // null: this kernel has no TCP iterator
     std::shared_ptr<EnrolmentListener> also_;  // may be null

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/enrolment.h"
+#include "agent/node/policy_id_store.h"
 
 #include "agent/node/map_rows.h"
 #include "agent/node/pod_netns.h"
@@ -431,6 +432,29 @@ TEST_CASE("enrolment: ids are not given again after a restart") {
     Agent second(lab);
     second.must_join(pod_in(make_netns(), "b"));
     CHECK(second.heard.pods["b"].id > last);
+}
+
+TEST_CASE("policies: their numbers outlive the agent, also those that only pinned rows still carry") {
+    KernelLab lab;
+    uint32_t first = 0;
+    {
+        const AgentLife life(lab);
+        const PolicyIdStore store = must(PolicyIdStore::open(life.pins, life.maps));
+        PolicyIds ids;
+        must(store.restore(ids));
+        first = ids.id_of(policy::Text("shop/a"));
+        must(store.keep(ids));
+        wr_verdict_row row{};
+        row.verdict = WR_VERDICT_ALLOW;
+        row.policy = first + 10;
+        must(life.maps.verdicts.update({1, 2, 0, 0}, row));
+    }
+    const AgentLife life(lab);
+    const PolicyIdStore store = must(PolicyIdStore::open(life.pins, life.maps));
+    PolicyIds ids;
+    must(store.restore(ids));
+    CHECK(ids.id_of(policy::Text("shop/b")) == first + 11);
+    CHECK(ids.id_of(policy::Text("shop/a")) == first);
 }
 
 TEST_CASE("enrolment: 200 pods at once in two seconds, one alone in 20 ms") {

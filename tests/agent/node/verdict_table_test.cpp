@@ -272,6 +272,22 @@ TEST_CASE("verdicts: ids of policies are never given twice, and names of old one
     CHECK(ids.id_of(Text("shop/1")) > PolicyIds::kFewest);
 }
 
+TEST_CASE("verdicts: a restarted agent goes on with the numbers of policies, and an old number never gets another's name") {
+    PolicyIds before;
+    const uint32_t gone = before.id_of(Text("shop/gone")), stays = before.id_of(Text("shop/stays"));
+    const PolicyIds::Changes kept = before.take_changes();
+    REQUIRE(kept.given.size() == 2);
+    CHECK(before.take_changes().given.empty());
+    PolicyIds after;
+    after.resume(before.last(), kept.given);
+    CHECK(after.names()->empty());
+    CHECK(after.id_of(Text("shop/new")) > stays);
+    CHECK(after.id_of(Text("shop/stays")) == stays);
+    CHECK(after.names()->at(stays) == "shop/stays");
+    CHECK_FALSE(after.names()->contains(gone));
+    CHECK(after.take_changes().given.size() == 1);
+}
+
 TEST_CASE("rejudge: open connections end by policy, demand or doubt, and not because a path changed") {
     Scene s;
     s.put(spec("shop/p", policy::PolicyAction::Allow, {from_account("a")}));
