@@ -98,7 +98,7 @@ base::Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, st
     if (settings.kubernetes) {
         daemon->kube_ = TRY(KubeEnrolment::start(settings, *daemon->node_));
     } else {
-        daemon->pods_file_ = std::make_unique<PodFileSource>(settings.pods_file);
+        daemon->pods_file_ = std::make_unique<PodFileSource>(settings.pods_file, settings.dns_capture);
         TRY(daemon->pods_file_->start(daemon->node_->pod_events()));
     }
     TRY(daemon->start_servers(std::move(ask_end)));

@@ -63,7 +63,7 @@ base::Result<std::vector<Node>> pod_nodes(Node root) {
     return out;
 }
 
-base::Result<Pod> read_pod(Node node) {
+base::Result<Pod> read_pod(Node node, bool dns_capture) {
     const Fields fields = TRY(Fields::of(node, {"uid", "name", "namespace", "serviceAccount", "netns", "pid", "addresses", "labels",
                                                 "annotations", "hostNetwork", "enrolment", "dnsCapture", "ingressCapture", "direct"}));
     Pod pod;
@@ -72,6 +72,7 @@ base::Result<Pod> read_pod(Node node) {
     pod.service_account = fields.get("serviceAccount") ? TRY(need_name(fields, "serviceAccount")) : "default";
     pod.uid = fields.get("uid") ? TRY(need_name(fields, "uid")) : "file:" + pod.namespace_name + "/" + pod.name;
     TRY(read_flag(fields, "hostNetwork", pod.host_network));
+    pod.dns_capture = dns_capture;
     TRY(read_flag(fields, "dnsCapture", pod.dns_capture));
     TRY(read_flag(fields, "ingressCapture", pod.ingress_capture));
     TRY(read_flag(fields, "direct", pod.direct));

@@ -12,6 +12,7 @@ namespace warren::node {
 
 // The elements of "pods".
 base::Result<std::vector<policy::Node>> pod_nodes(policy::Node root);
-base::Result<Pod> read_pod(policy::Node node);
+// dns_capture: of a pod that does not say.
+base::Result<Pod> read_pod(policy::Node node, bool dns_capture);
 
 }  // namespace warren::node

@@ -42,14 +42,14 @@ base::Result<std::string> read_file(const std::string& path) {
 
 }  // namespace
 
-base::Result<std::vector<PodPtr>> pods_from_yaml(std::string_view text, std::string_view name) {
+base::Result<std::vector<PodPtr>> pods_from_yaml(std::string_view text, std::string_view name, bool dns_capture) {
     std::vector<PodPtr> pods;
     const policy::Document document = TRY(policy::document_from_yaml(text, name));
     std::set<std::string> uids;
     for (const policy::Node node : TRY(pod_nodes(document.root()))) {
         if (pods.size() == kMaxPodsOfFile)
             return node.refuse("more than " + std::to_string(kMaxPodsOfFile) + " pods; a node has some hundreds");
-        Pod pod = TRY(read_pod(node));
+        Pod pod = TRY(read_pod(node, dns_capture));
         if (!uids.insert(pod.uid).second) return node.refuse("a pod above has the same uid '" + pod.uid + "'; give each its own");
         pods.push_back(std::make_shared<const Pod>(std::move(pod)));
     }
@@ -67,7 +67,7 @@ base::Result<void> PodFileSource::start(PodEvents& events) {
 void PodFileSource::load() {
     const std::lock_guard one(load_mutex_);
     auto text = read_file(path_);
-    auto pods = text ? pods_from_yaml(*text, path_) : base::Result<std::vector<PodPtr>>(text.error());
+    auto pods = text ? pods_from_yaml(*text, path_, dns_capture_) : base::Result<std::vector<PodPtr>>(text.error());
     {
         const std::lock_guard lock(mutex_);
         ++(pods ? status_.loads : status_.failures);

@@ -14,7 +14,7 @@
 //     annotations: {}
 //     hostNetwork: false
 //     enrolment: enrolled             # or observed: flows only
-//     dnsCapture: true
+//     dnsCapture: true                # over the node's dns_capture
 //     ingressCapture: true
 //     direct: true
 //
@@ -36,13 +36,13 @@
 
 namespace warren::node {
 
-// Bounded: no more than kMaxPods. name: how errors call the text.
+// Bounded: no more than kMaxPods. name: how errors call the text. dns_capture: of pods that do not say.
 constexpr size_t kMaxPodsOfFile = 4096;
-base::Result<std::vector<PodPtr>> pods_from_yaml(std::string_view text, std::string_view name);
+base::Result<std::vector<PodPtr>> pods_from_yaml(std::string_view text, std::string_view name, bool dns_capture = true);
 
 class PodFileSource final : public PodSource {
   public:
-    explicit PodFileSource(std::string path) : path_(std::move(path)) {}
+    explicit PodFileSource(std::string path, bool dns_capture = true) : path_(std::move(path)), dns_capture_(dns_capture) {}
 
     // Fails only when the file cannot be watched. A file that is not there or does not read: no pods yet and not synced (nothing that an
     // earlier agent enrolled is let go), see last_error().
@@ -60,6 +60,7 @@ class PodFileSource final : public PodSource {
     void apply(std::vector<PodPtr> pods);
 
     const std::string path_;
+    const bool dns_capture_;
     PodEvents* events_ = nullptr;
     std::mutex load_mutex_;     // one reading at a time
     mutable std::mutex mutex_;  // of status_

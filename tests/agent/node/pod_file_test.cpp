@@ -102,6 +102,20 @@ TEST_CASE("pod file: every field is read") {
     CHECK(pods_from_yaml("pods: []", "x")->empty());
 }
 
+TEST_CASE("pod file: the node's dns_capture holds for pods that do not say") {
+    const char* text = "pods:\n- {name: a, namespace: b, pid: 1}\n- {name: c, namespace: b, pid: 2, dnsCapture: true}";
+    const auto pods = pods_from_yaml(text, "pods.yaml", false);
+    REQUIRE(pods);
+    CHECK_FALSE((*pods)[0]->dns_capture);
+    CHECK((*pods)[1]->dns_capture);
+
+    TempDir dir;
+    Events events;
+    PodFileSource source(dir.write("pods.yaml", "pods:\n- {name: a, namespace: b, pid: 1}\n"), false);
+    REQUIRE(source.start(events));
+    CHECK_FALSE(events.pods.at("file:b/a")->dns_capture);
+}
+
 TEST_CASE("pod file: what is wrong is refused with file, line, field and fix") {
     CHECK(refusal("pods:\n- {name: a, namespace: b}").find("pods.yaml:2: pods[0]: it has neither netns") != std::string::npos);
     CHECK(refusal("pods:\n- {name: a, namespace: b, pid: 1, netns: /x}").find("pods[0].pid: netns is given too") != std::string::npos);
