@@ -87,24 +87,24 @@ void put_decision(v1::Decision& to, const wr_flow_event& event, const FlowDirect
     if (event.rule != 0) to.set_rule_index(event.rule - 1);
 }
 
-// Who ended it shows in the state that the socket left for CLOSE and in its errno.
+// Who ended it shows in the state that the socket left for CLOSE and in its errno. A connection that was up cannot fail to connect: what
+// the network said of its path (an ICMP error) is the kernel's word for the silence it gave up on.
 v1::CloseReason close_reason(const wr_flow_event& event) {
+    if (event.error == ECONNABORTED) return v1::CLOSE_REASON_POLICY_CHANGED;  // what SOCK_DESTROY and bpf_sock_destroy leave
+    if (event.connect_us == 0 && (event.error != 0 || event.last_state == TCP_SYN_SENT)) return v1::CLOSE_REASON_CONNECT_FAILED;
     switch (event.error) {
         case 0: break;
         case ECONNRESET:
-        case EPIPE: return event.connect_us == 0 ? v1::CLOSE_REASON_CONNECT_FAILED : v1::CLOSE_REASON_RESET_BY_DESTINATION;
-        case ETIMEDOUT: return event.connect_us == 0 ? v1::CLOSE_REASON_CONNECT_FAILED : v1::CLOSE_REASON_TIMEOUT;
         case ECONNREFUSED:
+        case EPIPE: return v1::CLOSE_REASON_RESET_BY_DESTINATION;
+        case ETIMEDOUT:
         case EHOSTUNREACH:
-        case ENETUNREACH: return v1::CLOSE_REASON_CONNECT_FAILED;
-        case ECONNABORTED: return v1::CLOSE_REASON_POLICY_CHANGED;  // what SOCK_DESTROY and bpf_sock_destroy leave
+        case EHOSTDOWN:
+        case ENETDOWN:
+        case ENETUNREACH: return v1::CLOSE_REASON_TIMEOUT;
         default: return v1::CLOSE_REASON_ERROR;
     }
-    switch (event.last_state) {
-        case TCP_SYN_SENT: return v1::CLOSE_REASON_CONNECT_FAILED;
-        case TCP_ESTABLISHED: return v1::CLOSE_REASON_RESET_BY_SOURCE;
-        default: return v1::CLOSE_REASON_FINISHED;
-    }
+    return event.last_state == TCP_ESTABLISHED ? v1::CLOSE_REASON_RESET_BY_SOURCE : v1::CLOSE_REASON_FINISHED;
 }
 
 // The service whose address was asked for, as the client's namespace sees it.
