@@ -124,10 +124,14 @@ base::Result<void> Daemon::start_flows() {
         };
         if (auto sampler = SocketSampler::of(node_->object())) {
             options.sample = [this, sampler = std::make_shared<SocketSampler>(*std::move(sampler))](
-                                 const std::function<void(const wr_flow_event&)>& each) -> base::Result<void> {
+                                 const FlowCollectorOptions::Each& each) -> base::Result<std::unordered_set<uint64_t>> {
                 const base::Netns home = TRY(base::Netns::current());
-                for (const auto& netns : node_->namespaces()) TRY(sampler->sample(*netns, home, each));
-                return {};
+                std::unordered_set<uint64_t> looked_at;
+                for (const auto& netns : node_->namespaces()) {
+                    TRY(sampler->sample(*netns, home, each));
+                    looked_at.insert(TRY(netns->cookie()));
+                }
+                return looked_at;
             };
         }
     }

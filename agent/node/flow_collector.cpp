@@ -10,6 +10,8 @@
 #include <ctime>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -19,6 +21,9 @@ namespace {
 namespace v1 = flow::v1;
 
 const base::log::Area kFlows("flows");
+
+// Flows that a reader takes under the lock at once: some tens of microseconds.
+constexpr size_t kPiece = 512;
 
 int64_t wall_now_ns() {
     timespec now{};
@@ -63,13 +68,28 @@ class Collector final : public FlowCollector, private FlowFeedEvents {
     }
     std::vector<FlowRef> history(const FlowHub::Filter& filter, size_t most) const override {
         std::vector<FlowRef> found;
-        const auto take = [&](const v1::Flow& flow) {
-            if (!filter || filter(flow)) found.push_back(std::make_shared<v1::Flow>(flow));
-            return found.size() < most;
+        std::set<std::pair<uint64_t, int64_t>> known;  // cookie and start: one that ended after it was found open is told once
+        const auto take = [&](const FlowTable::Piece& piece) {
+            for (const FlowTable::Bytes& bytes : piece.flows) {
+                if (found.size() >= most) return;
+                auto flow = std::make_shared<v1::Flow>();
+                if (!flow->ParseFromString(*bytes) || (filter && !filter(*flow))) continue;
+                if (known.emplace(flow->cookie(), time_ns(flow->start_time())).second) found.push_back(std::move(flow));
+            }
         };
-        const std::lock_guard lock(mutex_);
-        table_.each_open(take);
-        if (found.size() < most) table_.each_recent(take);
+        const auto walk = [&](auto piece_from, uint64_t from) {
+            for (std::optional<uint64_t> next = from; next && found.size() < most;) {
+                FlowTable::Piece piece;
+                {
+                    const std::lock_guard lock(mutex_);
+                    piece = (table_.*piece_from)(*next, kPiece);
+                }
+                take(piece);
+                next = piece.next;
+            }
+        };
+        walk(&FlowTable::open_from, 0);
+        walk(&FlowTable::recent_from, FlowTable::kLatest);
         return found;
     }
     FlowCollectorStats stats() const override {
@@ -91,11 +111,11 @@ class Collector final : public FlowCollector, private FlowFeedEvents {
   private:
     void record(const wr_flow_event& event) {
         const std::lock_guard lock(mutex_);
-        if (auto flow = to_flow(event, *names_, wall_offset_ns())) take(*flow, FlowTable::kKernel);
+        if (auto flow = to_flow(event, *names_, wall_offset_ns())) take(*flow, FlowTable::kKernel, event.netns);
     }
     // With mutex_ held.
-    void take(const v1::Flow& flow, FlowTable::Origin origin) {
-        const FlowTable::Change change = table_.apply(flow, origin);
+    void take(const v1::Flow& flow, FlowTable::Origin origin, uint64_t netns = 0) {
+        const FlowTable::Change change = table_.apply(flow, origin, netns);
         metrics_.count(flow, change, names_->mesh.get());
         if (change.news) hub_.publish(std::make_shared<v1::Flow>(flow));
     }
@@ -130,10 +150,10 @@ class Collector final : public FlowCollector, private FlowFeedEvents {
     void on_sample() {
         loop_->arm(sample_timer_, options_.sample_period);
         if (ring_) ring_->drain();  // ends that are on their way are not lost
-        const int64_t begun = wall_now_ns();
-        std::unordered_set<uint64_t> alive;
-        const auto sampled = options_.sample([this, &alive](const wr_flow_event& event) {
-            alive.insert(event.cookie);
+        FlowTable::Look look;
+        look.begun_ns = wall_now_ns();
+        auto sampled = options_.sample([this, &look](const wr_flow_event& event) {
+            look.alive.insert(event.cookie);
             record(event);
         });
         if (ring_) ring_->drain();
@@ -146,7 +166,8 @@ class Collector final : public FlowCollector, private FlowFeedEvents {
             return;
         }
         ++samples_;
-        tell_ended(table_.sweep(alive, begun, wall_now_ns()));
+        look.namespaces = *std::move(sampled);
+        tell_ended(table_.sweep(std::move(look), wall_now_ns()));
     }
 
     const FlowCollectorOptions options_;

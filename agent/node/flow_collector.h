@@ -19,6 +19,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace warren::node {
@@ -30,8 +31,10 @@ struct FlowCollectorOptions {
     std::chrono::milliseconds sample_period = std::chrono::seconds(10);
     std::chrono::milliseconds tunnel_grace = std::chrono::seconds(10);  // before a gone tunnel's flows are ended
     FlowTable::Limits limits = {};
-    // Every open connection the kernel accounts for, now; runs on the flow thread. Null: no samples. An error: try the next time.
-    std::function<base::Result<void>(const std::function<void(const wr_flow_event&)>&)> sample = {};
+    // Every open connection the kernel accounts for in the namespaces whose cookies it answers; runs on the flow thread. Null: no samples.
+    // An error: try the next time.
+    using Each = std::function<void(const wr_flow_event&)>;
+    std::function<base::Result<std::unordered_set<uint64_t>>(const Each&)> sample = {};
     // Records that the kernel could not put into the ring, since the maps were made. Null: not known.
     std::function<uint64_t()> kernel_lost = {};
 };
@@ -55,7 +58,8 @@ class FlowCollector {
     virtual ~FlowCollector() = default;
 
     virtual void publish(std::shared_ptr<const FlowDirectory> names) = 0;
-    // Open flows, then the latest ends, `most` in all.
+    // Open flows, then the latest ends, `most` in all. The filter runs on the caller's thread while flows go on being recorded: one that
+    // begins or ends meanwhile may be missing, none is there twice.
     [[nodiscard]] virtual std::vector<FlowRef> history(const FlowHub::Filter& filter, size_t most) const = 0;
     [[nodiscard]] virtual FlowCollectorStats stats() const = 0;
 };

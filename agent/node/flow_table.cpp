@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/flow_table.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace warren::node {
 namespace {
 
 namespace v1 = flow::v1;
 
-v1::Flow parsed(const std::string& bytes) {
-    v1::Flow flow;
-    (void)flow.ParseFromString(bytes);  // what this table wrote
-    return flow;
-}
+FlowTable::Bytes serialized(const v1::Flow& flow) { return std::make_shared<const std::string>(flow.SerializeAsString()); }
 
 }  // namespace
 
 int64_t time_ns(const google::protobuf::Timestamp& time) { return time.seconds() * 1'000'000'000 + time.nanos(); }
 
-FlowTable::Change FlowTable::apply(const v1::Flow& flow, Origin origin) {
+FlowTable::Change FlowTable::apply(const v1::Flow& flow, Origin origin, uint64_t netns) {
     // A socket may connect again after an end (a refusal, most often): same cookie, later start.
     if (const auto ended = ended_.find(flow.cookie()); ended != ended_.end() && time_ns(flow.start_time()) <= ended->second) return {};
     const auto known = open_.find(flow.cookie());
@@ -37,12 +36,12 @@ FlowTable::Change FlowTable::apply(const v1::Flow& flow, Origin origin) {
         Open& open = known->second;
         open.origin = origin;
         if (!change.news) return change;
-        open.bytes = flow.SerializeAsString();
+        open.bytes = serialized(flow);
         open.to_destination = had_to + change.to_destination;
         open.to_source = had_from + change.to_source;
     } else if (open_.size() < limits_.open) {
-        open_.emplace(flow.cookie(), Open{flow.SerializeAsString(), flow.bytes_to_destination(), flow.bytes_to_source(),
-                                          time_ns(flow.start_time()), origin});
+        open_.emplace(flow.cookie(), Open{serialized(flow), flow.bytes_to_destination(), flow.bytes_to_source(), time_ns(flow.start_time()),
+                                          origin, netns, looks_});
     } else {
         --stats_.opened;  // counted with its end
         ++stats_.untracked;
@@ -55,8 +54,11 @@ FlowTable::Change FlowTable::apply(const v1::Flow& flow, Origin origin) {
 
 void FlowTable::close(const v1::Flow& flow) {
     ++stats_.closed;
-    recent_.push_back(flow.SerializeAsString());
-    if (recent_.size() > limits_.recent) recent_.pop_front();
+    recent_.push_back(serialized(flow));
+    if (recent_.size() > limits_.recent) {
+        recent_.pop_front();
+        ++recent_forgotten_;
+    }
     if (ended_.insert_or_assign(flow.cookie(), time_ns(flow.end_time())).second) ended_order_.push_back(flow.cookie());
     if (ended_order_.size() > limits_.recent) {
         ended_.erase(ended_order_.front());
@@ -71,7 +73,8 @@ std::vector<v1::Flow> FlowTable::close_if(const std::function<bool(uint64_t, con
             ++at;
             continue;
         }
-        v1::Flow flow = parsed(at->second.bytes);
+        v1::Flow flow;
+        (void)flow.ParseFromString(*at->second.bytes);  // what this table wrote
         flow.mutable_end_time()->set_seconds(now_ns / 1'000'000'000);
         flow.mutable_end_time()->set_nanos(static_cast<int32_t>(now_ns % 1'000'000'000));
         flow.set_close_reason(v1::CLOSE_REASON_ERROR);
@@ -84,26 +87,43 @@ std::vector<v1::Flow> FlowTable::close_if(const std::function<bool(uint64_t, con
     return lost;
 }
 
-std::vector<v1::Flow> FlowTable::sweep(const std::unordered_set<uint64_t>& alive, int64_t begun_before_ns, int64_t now_ns) {
-    return close_if([&](uint64_t cookie,
-                        const Open& open) { return open.origin == kKernel && open.start_ns < begun_before_ns && !alive.contains(cookie); },
-                    now_ns, "its end was not seen: the record was lost");
+std::vector<v1::Flow> FlowTable::sweep(Look look, int64_t now_ns) {
+    ++looks_;
+    const std::unordered_set<uint64_t> before = std::exchange(looked_at_, std::move(look.namespaces));
+    const auto ended = [&](uint64_t cookie, const Open& open) {
+        if (open.origin != kKernel || open.start_ns >= look.begun_ns || look.alive.contains(cookie)) return false;
+        return looked_at_.contains(open.netns) || before.contains(open.netns) || looks_ - open.looks > kUnseenLooks;
+    };
+    return close_if(ended, now_ns, "its end was not seen: the record was lost");
 }
 
 std::vector<v1::Flow> FlowTable::reap(Origin origin, int64_t now_ns) {
     return close_if([&](uint64_t, const Open& open) { return open.origin == origin; }, now_ns, "the tunnel that carried it has gone");
 }
 
-void FlowTable::each_open(const std::function<bool(const v1::Flow&)>& fn) const {
-    for (const auto& [cookie, open] : open_) {
-        if (!fn(parsed(open.bytes))) return;
+FlowTable::Piece FlowTable::open_from(uint64_t cookie, size_t most) const {
+    Piece piece;
+    for (auto at = open_.lower_bound(cookie); at != open_.end(); ++at) {
+        if (piece.flows.size() == most) {
+            piece.next = at->first;
+            break;
+        }
+        piece.flows.push_back(at->second.bytes);
     }
+    return piece;
 }
 
-void FlowTable::each_recent(const std::function<bool(const v1::Flow&)>& fn) const {
-    for (auto at = recent_.rbegin(); at != recent_.rend(); ++at) {
-        if (!fn(parsed(*at))) return;
+FlowTable::Piece FlowTable::recent_from(uint64_t position, size_t most) const {
+    Piece piece;
+    uint64_t at = std::min(position, recent_forgotten_ + recent_.size());
+    for (; at > recent_forgotten_; --at) {
+        if (piece.flows.size() == most) {
+            piece.next = at;
+            break;
+        }
+        piece.flows.push_back(recent_[at - 1 - recent_forgotten_]);
     }
+    return piece;
 }
 
 }  // namespace warren::node

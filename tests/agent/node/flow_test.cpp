@@ -18,6 +18,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <thread>
 
 using namespace std::chrono_literals;
@@ -197,17 +198,89 @@ TEST_CASE("flow table: a socket that was refused and connects again is a new con
 
 TEST_CASE("flow table: tracking entries whose end was lost are reconciled by what the kernel has (trap 24)") {
     FlowTable table({10, 10});
-    (void)table.apply(flow_of(WR_EVENT_OPEN, 1), FlowTable::kKernel);
-    (void)table.apply(flow_of(WR_EVENT_OPEN, 2), FlowTable::kKernel);
-    (void)table.apply(flow_of(WR_EVENT_OPEN, 3), 9);              // a tunnel's: no sweep of the kernel's sockets finds it
-    CHECK(table.sweep({1}, 500'000'000, 5'000'000'000).empty());  // begun after the look began
-    const auto ended = table.sweep({1}, 3'000'000'000, 5'000'000'000);
+    (void)table.apply(flow_of(WR_EVENT_OPEN, 1), FlowTable::kKernel, 71);
+    (void)table.apply(flow_of(WR_EVENT_OPEN, 2), FlowTable::kKernel, 71);
+    (void)table.apply(flow_of(WR_EVENT_OPEN, 3), 9);                      // a tunnel's: no sweep of the kernel's sockets finds it
+    CHECK(table.sweep({{71}, {1}, 500'000'000}, 5'000'000'000).empty());  // begun after the look began
+    const auto ended = table.sweep({{71}, {1}, 3'000'000'000}, 5'000'000'000);
     REQUIRE(ended.size() == 1);
     CHECK(ended[0].cookie() == 2);
     CHECK(ended[0].end_time().seconds() == 5);
     CHECK(table.stats().reconciled == 1);
     CHECK(table.reap(9, 6'000'000'000).size() == 1);
     CHECK(table.open_count() == 1);
+}
+
+TEST_CASE("flow table: a sweep says nothing of namespaces that it has not looked at") {
+    FlowTable table({10, 10});
+    (void)table.apply(flow_of(WR_EVENT_OPEN, 1), FlowTable::kKernel, 71);
+    (void)table.apply(flow_of(WR_EVENT_OPEN, 2), FlowTable::kKernel, 72);  // of a pod that was captured a moment ago
+    constexpr int64_t kBegun = 3'000'000'000, kNow = 5'000'000'000;
+    CHECK(table.sweep({{71}, {1}, kBegun}, kNow).empty());
+    CHECK(table.sweep({{71, 72}, {1, 2}, kBegun}, kNow).empty());
+    // Its pod has left: nobody looks there any more.
+    const auto ended = table.sweep({{71}, {1}, kBegun}, kNow);
+    REQUIRE(ended.size() == 1);
+    CHECK(ended[0].cookie() == 2);
+    // Never looked at, whyever: not for ever.
+    (void)table.apply(flow_of(WR_EVENT_OPEN, 3), FlowTable::kKernel, 73);
+    for (uint64_t i = 0; i < FlowTable::kUnseenLooks; ++i) CHECK(table.sweep({{71}, {1}, kBegun}, kNow).empty());
+    CHECK(table.sweep({{71}, {1}, kBegun}, kNow).size() == 1);
+    CHECK(table.open_count() == 1);
+}
+
+TEST_CASE("flow table: read in pieces, while flows come and go") {
+    FlowTable table({100, 4});
+    const auto cookies = [](const FlowTable::Piece& piece) {
+        std::vector<uint64_t> all;
+        for (const FlowTable::Bytes& bytes : piece.flows) {
+            v1::Flow flow;
+            REQUIRE(flow.ParseFromString(*bytes));
+            all.push_back(flow.cookie());
+        }
+        return all;
+    };
+    using Cookies = std::vector<uint64_t>;
+    for (uint64_t cookie = 1; cookie <= 5; ++cookie) (void)table.apply(flow_of(WR_EVENT_OPEN, cookie), FlowTable::kKernel);
+    const auto first = table.open_from(0, 2);
+    CHECK(cookies(first) == Cookies{1, 2});
+    (void)table.apply(flow_of(WR_EVENT_CLOSE, 3), FlowTable::kKernel);  // where the next piece would have begun
+    const auto rest = table.open_from(first.next.value(), 2);
+    CHECK(cookies(rest) == Cookies{4, 5});
+    CHECK_FALSE(rest.next);
+    for (uint64_t cookie = 4; cookie <= 5; ++cookie) (void)table.apply(flow_of(WR_EVENT_CLOSE, cookie), FlowTable::kKernel);
+    const auto latest = table.recent_from(FlowTable::kLatest, 2);
+    CHECK(cookies(latest) == Cookies{5, 4});
+    (void)table.apply(flow_of(WR_EVENT_DENIED, 6), FlowTable::kKernel);
+    CHECK(cookies(table.recent_from(latest.next.value(), 2)) == Cookies{3});
+    for (uint64_t cookie = 7; cookie <= 8; ++cookie) (void)table.apply(flow_of(WR_EVENT_DENIED, cookie), FlowTable::kKernel);
+    CHECK(table.recent_from(latest.next.value(), 2).flows.empty());  // forgotten meanwhile
+}
+
+TEST_CASE("flow collector: who reads the history with a filter of its own holds up nobody") {
+    FlowHub hub;
+    base::metrics::Registry registry;
+    FlowCollectorOptions options;
+    options.sample_period = 20ms;
+    options.sample = [](const FlowCollectorOptions::Each& each) -> base::Result<std::unordered_set<uint64_t>> {
+        for (uint64_t cookie = 1; cookie <= 2000; ++cookie) each(direct(WR_EVENT_SAMPLE, cookie));
+        return std::unordered_set<uint64_t>{0};
+    };
+    auto collector = FlowCollector::start(std::move(options), hub, registry).value();
+    REQUIRE(until([&] { return collector->stats().open == 2000; }));
+    std::future<FlowCollectorStats> meanwhile;
+    bool answered = false;
+    const auto none = [&](const v1::Flow& flow) {
+        if (flow.cookie() == 700) {
+            meanwhile = std::async(std::launch::async, [&] { return collector->stats(); });
+            answered = meanwhile.wait_for(20s) == std::future_status::ready;
+        }
+        return flow.cookie() == 1999;
+    };
+    const auto found = collector->history(none, 10);
+    CHECK(answered);
+    REQUIRE(found.size() == 1);
+    CHECK(found[0]->cookie() == 1999);
 }
 
 TEST_CASE("flow table: an idle connection stays in the snapshot, and both sides are bounded (trap 23)") {
@@ -218,12 +291,9 @@ TEST_CASE("flow table: an idle connection stays in the snapshot, and both sides 
     CHECK(table.apply(flow_of(WR_EVENT_CLOSE, 3), FlowTable::kKernel).closed);
     for (uint64_t cookie = 1; cookie <= 2; ++cookie) (void)table.apply(flow_of(WR_EVENT_CLOSE, cookie), FlowTable::kKernel);
     CHECK(table.stats().opened == 3);
-    std::vector<uint64_t> recent;
-    table.each_recent([&](const v1::Flow& flow) {
-        recent.push_back(flow.cookie());
-        return true;
-    });
-    CHECK(recent == std::vector<uint64_t>{2, 1});
+    const auto recent = table.recent_from(FlowTable::kLatest, 10).flows;
+    REQUIRE(recent.size() == 2);
+    CHECK(*recent[0] == flow_of(WR_EVENT_CLOSE, 2).SerializeAsString());
 }
 
 TEST_CASE("flow filter: all fields of a filter, any of the filters") {
@@ -298,11 +368,11 @@ TEST_CASE("flow collector: a tunnel's feed and the kernel's samples become metri
     options.sample_period = 20ms;
     options.tunnel_grace = 20ms;
     std::atomic<bool> alive = true;
-    options.sample = [&alive](const std::function<void(const wr_flow_event&)>& each) -> base::Result<void> {
+    options.sample = [&alive](const FlowCollectorOptions::Each& each) -> base::Result<std::unordered_set<uint64_t>> {
         wr_flow_event event = direct(WR_EVENT_SAMPLE);
         event.bytes_to_destination = 1000;
         if (alive) each(event);
-        return {};
+        return std::unordered_set<uint64_t>{event.netns};
     };
     auto collector = FlowCollector::start(std::move(options), hub, registry).value();
     collector->publish(std::make_shared<FlowDirectory>(directory()));
