@@ -14,6 +14,7 @@
 #include <csignal>
 #include <mutex>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace warren::base::log {
@@ -51,7 +52,8 @@ struct Writer::Queue {
         if (count < whole_batch) gathered.wait_for(lock, kGather, [&] { return count >= whole_batch || stopping || flushing > 0; });
         size_t n = 0;
         for (; n < batch.size() && count > 0; ++n) {
-            batch[n] = std::move(ring[head]);
+            // Not a plain move, which leaves the slot the storage of an earlier line: ten thousand of those are six megabytes.
+            batch[n] = std::exchange(ring[head], std::string());
             head = (head + 1) % ring.size();
             --count;
         }
