@@ -36,6 +36,28 @@ std::vector<std::string> traffic_label_names() {
 
 std::vector<std::string> locality_label_names() { return {"source_region", "source_zone", "destination_region", "destination_zone"}; }
 
+bool same_labels(const Workload* a, const Workload* b) noexcept {
+    if (a == b) return true;
+    if (a == nullptr || b == nullptr) return false;
+    return a->workload_name == b->workload_name && a->canonical_name == b->canonical_name &&
+           a->canonical_revision == b->canonical_revision && a->ns == b->ns && a->cluster_id == b->cluster_id &&
+           a->locality.region == b->locality.region && a->locality.zone == b->locality.zone && a->trust_domain == b->trust_domain &&
+           a->service_account == b->service_account;
+}
+
+bool same_labels(const Service* a, const Service* b) noexcept {
+    if (a == b) return true;
+    return a != nullptr && b != nullptr && a->hostname == b->hostname && a->ns == b->ns && a->name == b->name;
+}
+
+// The names alone tell records apart well enough; the rest is compared.
+uint64_t label_hash(const Workload* w) noexcept {
+    if (w == nullptr) return 0;
+    return w->workload_name.hash() * 31 ^ w->ns.hash() * 17 ^ w->service_account.hash() * 7 ^ w->canonical_revision.hash();
+}
+
+uint64_t label_hash(const Service* s) noexcept { return s == nullptr ? 0 : s->hostname.hash() * 31 ^ s->ns.hash(); }
+
 // One end of a connection, from its record or else from what its headers told. "app" differs by origin (contract 9.2).
 struct TrafficLabelValues::Side {
     std::string_view workload, service, revision, ns, app, cluster, region, zone;

@@ -36,6 +36,13 @@ struct TrafficLabels {
     std::string_view security = "unknown";  // "mutual_tls"; "attested" on the same-node path, which is neither that nor none
 };
 
+// Whether two records (null: none) give the same labels, and a number that is equal for those that do. A record is replaced whenever
+// anything of it changes, most of which no label shows.
+[[nodiscard]] bool same_labels(const Workload* a, const Workload* b) noexcept;
+[[nodiscard]] bool same_labels(const Service* a, const Service* b) noexcept;
+[[nodiscard]] uint64_t label_hash(const Workload* w) noexcept;
+[[nodiscard]] uint64_t label_hash(const Service* s) noexcept;
+
 // Values that borrow from the labels and from one text of their own; they live where they were made.
 class TrafficLabelValues {
   public:

@@ -26,7 +26,6 @@ std::string_view destination_identity(const TrafficFacts& f) {
 
 size_t mix(size_t h, size_t v) noexcept { return (h ^ v) * 0x9e3779b97f4a7c15u ^ (h >> 29); }
 size_t mix(size_t h, std::string_view text) noexcept { return text.empty() ? h : mix(h, std::hash<std::string_view>()(text)); }
-size_t mix(size_t h, const void* p) noexcept { return mix(h, std::hash<const void*>()(p)); }
 // The names alone tell peers apart well enough; the rest is compared.
 size_t mix(size_t h, const policy::Baggage& b) noexcept { return mix(mix(mix(h, b.workload_name), b.ns), b.cluster); }
 
@@ -61,21 +60,30 @@ LabelFacts::LabelFacts(const TrafficFacts& f)
       dst_identity(destination_identity(f)) {}
 
 bool LabelFacts::same(const TrafficFacts& f) const {
-    return direction == f.direction && mutual_tls == f.mutual_tls && src_workload == f.src_workload && dst_workload == f.dst_workload &&
-           dst_service == f.dst_service && src_identity == source_identity(f) && dst_identity == destination_identity(f) &&
-           src_baggage == source_baggage(f) && dst_baggage == destination_baggage(f);
+    return direction == f.direction && mutual_tls == f.mutual_tls && policy::same_labels(src_workload.get(), f.src_workload.get()) &&
+           policy::same_labels(dst_workload.get(), f.dst_workload.get()) && policy::same_labels(dst_service.get(), f.dst_service.get()) &&
+           src_identity == source_identity(f) && dst_identity == destination_identity(f) && src_baggage == source_baggage(f) &&
+           dst_baggage == destination_baggage(f);
+}
+
+void LabelFacts::renew(const TrafficFacts& f) {
+    if (src_workload != f.src_workload) src_workload = f.src_workload;
+    if (dst_workload != f.dst_workload) dst_workload = f.dst_workload;
+    if (dst_service != f.dst_service) dst_service = f.dst_service;
 }
 
 size_t hash_of(const TrafficFacts& f) noexcept {
     size_t h = static_cast<size_t>(f.direction) * 2 + (f.mutual_tls ? 1 : 0);
-    h = mix(mix(mix(h, f.src_workload.get()), f.dst_workload.get()), f.dst_service.get());
+    h = mix(mix(mix(h, policy::label_hash(f.src_workload.get())), policy::label_hash(f.dst_workload.get())),
+            policy::label_hash(f.dst_service.get()));
     h = mix(mix(h, source_identity(f)), destination_identity(f));
     return mix(mix(h, source_baggage(f)), destination_baggage(f));
 }
 
 size_t hash_of(const LabelFacts& f) noexcept {
     size_t h = static_cast<size_t>(f.direction) * 2 + (f.mutual_tls ? 1 : 0);
-    h = mix(mix(mix(h, f.src_workload.get()), f.dst_workload.get()), f.dst_service.get());
+    h = mix(mix(mix(h, policy::label_hash(f.src_workload.get())), policy::label_hash(f.dst_workload.get())),
+            policy::label_hash(f.dst_service.get()));
     h = mix(mix(h, f.src_identity), f.dst_identity);
     return mix(mix(h, f.src_baggage), f.dst_baggage);
 }

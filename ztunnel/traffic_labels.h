@@ -17,8 +17,8 @@ inline constexpr size_t kResponseFlags = 8;
 [[nodiscard]] std::string_view to_string(Direction direction) noexcept;  // "outbound", "inbound"
 [[nodiscard]] std::string_view reporter(Direction direction) noexcept;   // "source", "destination"
 
-// The part of TrafficFacts that the labels are made of. Two connections that agree in it share their series. Baggage and the
-// destination's identity count only where the workload is not known by its record.
+// The part of TrafficFacts that the labels are made of. Two connections that agree in what the labels show share their series, whatever
+// else of their ends' records differs. Baggage and the destination's identity count only where the workload is not known by its record.
 struct LabelFacts {
     Direction direction = Direction::Outbound;
     bool mutual_tls = false;
@@ -32,6 +32,8 @@ struct LabelFacts {
 
     explicit LabelFacts(const TrafficFacts& facts);
     [[nodiscard]] bool same(const TrafficFacts& facts) const;
+    // Of facts that are the same: their records from now on, so that those they replaced are let go.
+    void renew(const TrafficFacts& facts);
 };
 
 // Equal for facts that are the same to LabelFacts.

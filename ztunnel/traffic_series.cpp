@@ -45,12 +45,18 @@ Counter& SeriesSet::closed_with(ResponseFlag flag, const SeriesFamilies& familie
 Counter& SeriesSet::failed_with(ResponseFlag flag, const SeriesFamilies& families) { return lazily(failed, facts, flag, families.failed); }
 
 std::shared_ptr<SeriesSet> SeriesCache::find(const TrafficFacts& facts, const SeriesFamilies& families) {
-    if (const auto at = young_.find(facts); at != young_.end()) return *at;
+    if (const auto at = young_.find(facts); at != young_.end()) {
+        (*at)->facts.renew(facts);  // neither hash nor equality hang on the records themselves
+        return *at;
+    }
     if (young_.size() >= capacity_) {
         old_ = std::move(young_);
         young_.clear();
     }
-    if (const auto at = old_.find(facts); at != old_.end()) return *young_.insert(std::move(old_.extract(at).value())).first;
+    if (const auto at = old_.find(facts); at != old_.end()) {
+        (*at)->facts.renew(facts);
+        return *young_.insert(std::move(old_.extract(at).value())).first;
+    }
     return *young_.insert(std::make_shared<SeriesSet>(facts, families)).first;
 }
 

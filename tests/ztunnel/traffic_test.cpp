@@ -4,6 +4,7 @@
 #include "policy/random.h"
 #include "tests/ztunnel/observe_fixture.h"
 #include "ztunnel/traffic_labels.h"
+#include "ztunnel/traffic_series.h"
 
 #include <fcntl.h>
 #include <time.h>
@@ -172,6 +173,36 @@ TEST_CASE("traffic: a record that is not closed ends as drained, and closing twi
     CHECK(lines[0].ends_with("error=\"drained\""));
     CHECK(lines[1].ends_with("error=\"DENY\""));  // a failure is never told as complete
     CHECK(m.traffic->live().empty());
+}
+
+TEST_CASE("traffic: a record that is replaced without a change of its labels costs no series set, and is let go") {
+    Registry registry;
+    const SeriesFamilies families = SeriesFamilies::declare(registry, 1000).value();
+    SeriesCache cache(8);
+    const SampleEnds e;
+    const auto shown = {
+        &policy::Workload::workload_name, &policy::Workload::canonical_name, &policy::Workload::canonical_revision, &policy::Workload::ns,
+        &policy::Workload::cluster_id,    &policy::Workload::trust_domain,   &policy::Workload::service_account};
+    const auto replaced = [&] {
+        const auto w = policy::make_ref<policy::Workload>();
+        for (const auto member : shown) (*w).*member = (*e.p2).*member;
+        w->locality = e.p2->locality;
+        w->authorization_policies = {policy::Text("default/another")};  // no label shows it
+        return w;
+    };
+    TrafficFacts f = SampleEnds::facts(Direction::Inbound, e.p1, e.p2, e.server);
+    const std::shared_ptr<SeriesSet> first = cache.find(f, families);
+    f.dst_workload = replaced();
+    CHECK(cache.find(f, families) == first);
+    CHECK(cache.size() == 1);
+    CHECK(first->facts.dst_workload == f.dst_workload);
+
+    for (const auto member : shown) {
+        const auto changed = replaced();
+        (*changed).*member = policy::Text("changed");
+        f.dst_workload = changed;
+        CHECK(cache.find(f, families) != first);
+    }
 }
 
 TEST_CASE("traffic: early denies are counted by reason and touch no other counter") {
