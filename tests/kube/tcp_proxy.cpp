@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/fd.h"
+#include "tests/agent/kube/http_server.h"
 #include "tests/catch.h"
 #include "tests/kube/api_server.h"
 
@@ -11,6 +12,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <list>
 #include <thread>
 
@@ -45,7 +47,10 @@ bool move(int from, int to) {
 struct TcpProxy::Impl {
     void run() {
         while (!stop.load()) {
-            if (cutting.exchange(false)) pairs.clear();
+            if (cutting.load()) {
+                pairs.clear();
+                cutting.store(false);
+            }
             std::vector<pollfd> polled = {{listener.get(), POLLIN, 0}};
             for (const base::FdPair& pair : pairs) {
                 polled.push_back({pair.first.get(), POLLIN, 0});
@@ -95,7 +100,11 @@ TcpProxy::~TcpProxy() {
 }
 
 uint16_t TcpProxy::port() const { return impl_->port; }
-void TcpProxy::cut() { impl_->cutting.store(true); }
+void TcpProxy::cut() {
+    impl_->cutting.store(true);
+    // What the server says from now on reaches nobody; a flag alone would let the next event through.
+    REQUIRE(kube::eventually([this] { return !impl_->cutting.load(); }, std::chrono::seconds(30)));
+}
 void TcpProxy::refuse(bool refused) { impl_->refusing.store(refused); }
 
 }  // namespace warren::tests
