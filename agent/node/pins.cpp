@@ -25,6 +25,7 @@ namespace {
 
 // A pin that is being put in place of another; nothing else has this ending.
 constexpr std::string_view kComing = "_new";
+constexpr int kAttempts = 100;
 
 bool is_bpffs(const std::string& path) {
     struct statfs fs{};
@@ -80,9 +81,15 @@ base::Result<void> ensure_bpffs(const std::string& path) {
 base::Result<Pins> Pins::open(const std::string& bpffs, const std::string& instance) {
     TRY(check_instance(instance));
     if (!is_bpffs(bpffs)) return base::Error{base::Errc::Unavailable, 0, "pins", bpffs + " is no bpf file system"};
-    TRY(make_directory(bpffs + "/warren"));
     Pins pins(bpffs + "/warren/" + instance, instance);
-    TRY(make_directory(pins.root_));
+    // Another instance that is uninstalled just now takes the parent away while it is empty.
+    base::Result<void> made;
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+        TRY(make_directory(bpffs + "/warren"));
+        made = make_directory(pins.root_);
+        if (made || made.error().os != ENOENT) break;
+    }
+    TRY(std::move(made));
     for (const char* folder : {"/maps", "/links"}) {
         TRY(make_directory(pins.root_ + folder));
         // Left by an agent that died between pinning and renaming: the old name is still right.
