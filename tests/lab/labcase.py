@@ -18,7 +18,7 @@ from world import Lab  # noqa: E402
 
 BINARIES = pathlib.Path(os.environ.get("WARREN_BIN") or ROOT / "build/dev/bin")
 COMMAND = [sys.executable, "-B", str(ROOT / "tools/lab/lab.py"), "--bin", str(BINARIES)]
-DEADLINE = 90
+DEADLINE = 200
 _numbers = iter(range(100))
 
 
@@ -75,7 +75,7 @@ class LabCase(unittest.TestCase):
         self.addCleanup(made.cleanup)
         return pathlib.Path(made.name)
 
-    def pages(self, lab, count, deadline=30):
+    def pages(self, lab, count, deadline=60):
         """So many more pages of the load generator."""
         wanted = lab.load()["ok"] + count
         kernel.eventually(lambda: lab.load()["ok"] >= wanted, lambda: f"{count} pages more: {lab.load()}", deadline)

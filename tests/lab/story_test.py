@@ -38,7 +38,7 @@ class Demo(LabCase):
     def test_two_demos_run_side_by_side(self):
         names = [self.fresh(), self.fresh()]
         for name, demo in [(name, self.start("demo", "--name", name)) for name in names]:
-            out, err = demo.communicate(timeout=90)
+            out, err = demo.communicate(timeout=200)
             self.assertEqual(demo.returncode, 0, out + err)
             self.nothing_left(name)
 
@@ -66,7 +66,7 @@ class Interrupted(LabCase):
             if line in text:
                 break
         demo.send_signal(number)
-        out, err = demo.communicate(timeout=60)
+        out, err = demo.communicate(timeout=100)
         self.assertEqual(demo.returncode, code, out + err)
         return name
 

@@ -11,7 +11,7 @@ import network
 import shop
 from kernel import LabError, eventually
 
-XDS, READY_S = 15012, 20.0
+XDS, READY_S = 15012, 60.0
 HOST = "istiod.istio-system.svc"  # a name in the controller's certificate
 
 

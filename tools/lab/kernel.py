@@ -11,7 +11,10 @@ import socket
 import subprocess
 import time
 
+import interrupt
+
 NEWNS, NEWIPC, NEWNET = 0x00020000, 0x08000000, 0x40000000
+PR_SET_PDEATHSIG = 1
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 NETNS = pathlib.Path("/run/netns")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -43,6 +46,7 @@ def eventually(condition, what, deadline):
     """The first true value of condition(). what: text, or a function for it, told when the deadline passes."""
     end = time.monotonic() + deadline
     while True:
+        interrupt.check()
         value = condition()
         if value:
             return value
@@ -51,9 +55,22 @@ def eventually(condition, what, deadline):
         time.sleep(0.01)
 
 
-def run(command, text=None, deadline=60, check=True):
-    """A command to its end. In a session of its own, so that a Ctrl-C at the terminal is for the lab alone."""
-    done = subprocess.run(command, input=text, text=True, capture_output=True, check=False, timeout=deadline, start_new_session=True)
+def run(command, text=None, deadline=60, check=True, cgroup=None):
+    """A command to its end. In a session of its own, so that a Ctrl-C at the terminal is for the lab alone, and ended with the lab's own process;
+    in a cgroup, for one with children."""
+    interrupt.check()
+    if cgroup:
+        cgroup.mkdir(parents=True, exist_ok=True)
+
+    def prepare():
+        _check(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL), "prctl")
+        if cgroup:
+            enter(cgroup, None)
+    try:
+        done = subprocess.run(command, input=text, text=True, capture_output=True, check=False, timeout=deadline, start_new_session=True,
+                              preexec_fn=prepare)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"{' '.join(map(str, command))} did not end within {deadline} s") from None
     if check and done.returncode != 0:
         raise LabError(f"{' '.join(map(str, command))} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done
@@ -137,23 +154,22 @@ def populated(cgroup):
         return False
 
 
-def end_cgroup(cgroup, deadline=15.0):
-    """Kills every process below it and removes it. Only what was started there is there."""
-    if not cgroup.exists():
-        return
-    (cgroup / "cgroup.kill").write_text("1")
-    eventually(lambda: not populated(cgroup), f"the processes of {cgroup} end", deadline)
-
+def end_cgroup(cgroup, deadline=60.0):
+    """Kills every process below it and removes it. Only what was started there is there. Again and again, for a child of a lab that was killed
+    may enter it only now."""
     def removed():
+        if populated(cgroup):
+            with contextlib.suppress(FileNotFoundError):
+                (cgroup / "cgroup.kill").write_text("1")
         for folder, _, _ in os.walk(cgroup, topdown=False):
             try:
                 os.rmdir(folder)
             except FileNotFoundError:
                 pass
             except OSError:
-                return False  # busy: the last process is still being reaped
+                return False  # busy: processes are on their way out
         return not cgroup.exists()
-    eventually(removed, f"{cgroup} is removed", deadline)
+    eventually(removed, f"the processes of {cgroup} end and it is removed", deadline)
 
 
 # -- programs
@@ -161,6 +177,7 @@ def end_cgroup(cgroup, deadline=15.0):
 def start(command, cgroup, netns, log, *, env=None, pod=None, user=None, keep=()):
     """A program in its cgroup and namespace, in a session of its own. pod: folder with resolv.conf for a mount and IPC namespace of its own;
     keep: descriptors that it inherits."""
+    interrupt.check()
     cgroup.mkdir(parents=True, exist_ok=True)
     ids = ids_of(user)
     try:
@@ -196,17 +213,6 @@ def enter(cgroup, netns, pod=None, ids=None):
         os.setgroups([])
         os.setgid(ids[1])
         os.setuid(ids[0])
-
-
-@contextlib.contextmanager
-def uninterrupted():
-    """Ctrl-C and SIGTERM wait until the block has ended: what is being taken down is taken down whole."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def remove_tree(folder):

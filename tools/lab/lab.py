@@ -7,11 +7,11 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import demo  # noqa: E402
+import interrupt  # noqa: E402
 import kernel  # noqa: E402
 import place  # noqa: E402
 import shop  # noqa: E402
@@ -86,7 +86,7 @@ def show(args):
 def down(args):
     need_root()
     lab = the_one(args.name, args.bin)
-    with kernel.uninterrupted():
+    with interrupt.deaf():
         lab.down()
     print(f"the lab {lab.name} is down; nothing of it is left")
     return 0
@@ -134,14 +134,9 @@ def upgrade(args):
     return 0
 
 
-def interrupted(*_):
-    raise KeyboardInterrupt
-
-
 def main():
     args = arguments().parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupted)
+    interrupt.listen()
     try:
         return {"up": up, "demo": show, "down": down, "status": status, "exec": execute, "upgrade": upgrade}[args.command](args)
     except LabError as error:

@@ -13,7 +13,7 @@ import shop
 from kernel import LabError, eventually
 from wire import Tap
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 REVOCATION = "revoked.yaml"
 
 

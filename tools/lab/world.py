@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 
+import interrupt
 import kernel
 import network
 import preflight
@@ -13,6 +14,8 @@ import shop
 from daemons import Agent, Controller, Tunnel
 from kernel import LabError, eventually
 from place import Place
+
+PATIENCE_S = 60.0  # takes a second, and longer on a machine that has no time
 
 
 class Lab(Place):
@@ -32,15 +35,17 @@ class Lab(Place):
         """Around up() and what follows it. Taken down at the end unless it is to be kept; and however the block fails, but only what it made."""
         try:
             yield
+            interrupt.check()
         except BaseException:
             self._undo()
             raise
         if not keep:
             self._undo()
+            interrupt.check()
 
     def _undo(self):
         if self.claimed:
-            with kernel.uninterrupted():
+            with interrupt.deaf():
                 self.down()
 
     def up(self, mesh=None, rate=20.0, page_port=0, say=lambda text: None):
@@ -102,16 +107,17 @@ class Lab(Place):
                 self._wait_applications()
             self.start_in(pod, command, user=user)
         self._pages(pages)
-        eventually(lambda: self.load()["ok"] > 0, lambda: f"a page of the shop: {self.load()}", 20)
+        eventually(lambda: self.load()["ok"] > 0, lambda: f"a page of the shop: {self.load()}", PATIENCE_S)
 
     def _wait_applications(self):
         for pod, port in (("cart", 6379), ("assets", 8080), ("catalog", 5432), ("web", 8080), ("cart", shop.BULK), ("payment", shop.BULK),
                           ("assets", shop.BULK), ("old-2", shop.BULK), ("old-3", shop.BULK)):
-            eventually(lambda p=pod, n=port: self.listens(p, n), lambda p=pod, n=port: f"{p} listens at {n}: {self.pod_log(p)}", 20)
+            eventually(lambda p=pod, n=port: self.listens(p, n), lambda p=pod, n=port: f"{p} listens at {n}: {self.pod_log(p)}", PATIENCE_S)
 
     def _as_postgres(self, command, text):
         ids = kernel.ids_of("postgres")
-        kernel.run(["setpriv", f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups", *map(str, command)], text=text)
+        kernel.run(["setpriv", f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups", *map(str, command)], text=text,
+                   cgroup=self.cgroup / "setup")
 
     def _pages(self, listeners):
         """The node pages on the machine's loopback."""
@@ -154,12 +160,12 @@ class Lab(Place):
         log.unlink(missing_ok=True)
         process = self.start_in(pod, command, log=log)
         try:
-            code = process.wait(deadline)
+            eventually(lambda: process.poll() is not None, lambda: f"{' '.join(map(str, command))} in {pod} ends", deadline)
         except BaseException:
             process.kill()
             process.wait()
             raise
-        return code, log.read_text(errors="replace")
+        return process.returncode, log.read_text(errors="replace")
 
     def pod_log(self, pod):
         path = self.pod_folder(pod) / "log"
@@ -208,4 +214,4 @@ class Lab(Place):
         def connected():
             tunnels = self.agents[node].status()["tunnel"]["connected"]
             return len(tunnels) == count and all(tunnel["waiting"] == 0 for tunnel in tunnels)
-        eventually(connected, lambda: f"{count} tunnels: {self.agents[node].status()['tunnel']}", 15)
+        eventually(connected, lambda: f"{count} tunnels: {self.agents[node].status()['tunnel']}", PATIENCE_S)
