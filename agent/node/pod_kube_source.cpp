@@ -238,6 +238,9 @@ void PodKubeSource::Impl::annotate(Entry& entry, base::MonoTime now) {
     if (member) {
         // Not captured yet: by us. An earlier agent's word stands as its rows do.
         if (!entry.captured) return;
+        // Announced by an earlier agent and captured still: what this one's tunnel has yet to say takes nothing back. Peers that read
+        // pending would send plaintext, where HBONE to a pod without a listening tunnel is refused.
+        if (!entry.acknowledged && is == "enabled") return;
         wanted = entry.acknowledged ? "enabled" : "pending";
     } else if (membership(entry.pod) == Membership::Enrolled) {
         return;  // about to be found

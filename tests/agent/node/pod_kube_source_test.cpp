@@ -262,6 +262,34 @@ TEST_CASE("kube source: a new pod of the mesh waits until it is captured, and is
     }
 }
 
+TEST_CASE("kube source: an agent that begins again never takes back what an earlier one announced of a captured pod") {
+    require_root();
+    World w;
+    w.api.put_namespace("prod", "ambient");
+    w.api.put("pods", w.api.pod("prod", "web", "", {{kRedirectionAnnotation, "enabled"}}));
+    w.api.put("pods", w.api.pod("prod", "half", "", {{kRedirectionAnnotation, "pending"}}));
+    w.start();
+    // Found again; the tunnel has not said yet that it serves them.
+    std::vector<std::thread> asking;
+    for (const char* pod : {"web", "half"})
+        asking.emplace_back([&w, pod, netns = fresh_netns()] { CHECK(w.ask("prod", pod, netns, 60s).verdict == Verdict::Captured); });
+    REQUIRE(eventually([&] { return w.captures.find("uid-web") != nullptr && w.captures.find("uid-half") != nullptr; }));
+    CHECK(w.api.patches().empty());
+    w.captures.capture("uid-web", false);
+    w.captures.capture("uid-half", false);
+    // A patch comes after whatever was decided of web.
+    w.captures.capture("uid-half");
+    REQUIRE(eventually([&] { return w.api.annotation("prod", "half") == "enabled"; }));
+    CHECK(w.api.annotation("prod", "web") == "enabled");
+    w.captures.capture("uid-web");
+    for (std::thread& thread : asking) thread.join();
+    CHECK(w.api.patches() == std::vector<std::string>{"prod/half=enabled"});
+
+    // Out of the mesh it is still taken back.
+    w.api.put_namespace("prod", "");
+    CHECK(eventually([&] { return w.api.annotation("prod", "web").empty() && w.api.annotation("prod", "half").empty(); }));
+}
+
 TEST_CASE("kube source: who is asked about but not of the mesh passes at once") {
     require_root();
     World w;
