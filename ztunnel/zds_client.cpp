@@ -21,7 +21,8 @@ namespace {
 
 const base::log::Area kLog("inpod");
 constexpr int kRetryPendingMs = 5'000;  // contract 8.3
-constexpr int kFirstBackoffMs = 10, kBackoffCapMs = 15'000;
+// A socket of this machine: an agent that is back is met within a second (the reference: 15 s), for new pods wait for it.
+constexpr int kFirstBackoffMs = 10, kBackoffCapMs = 1'000;
 
 }  // namespace
 

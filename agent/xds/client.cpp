@@ -49,12 +49,16 @@ struct Client::Impl {
     Handler& handler;
     Endpoint endpoint;
     std::vector<std::unique_ptr<TypeState>> types;
-    Reconnect reconnect{base::make_random_engine()};
+    Reconnect reconnect;
     bool omit_versions = false;
     Shared shared;
     std::thread thread;
 
-    Impl(ClientOptions given, Handler& to, Endpoint at) : options(std::move(given)), handler(to), endpoint(std::move(at)) {
+    Impl(ClientOptions given, Handler& to, Endpoint at)
+        : options(std::move(given)),
+          handler(to),
+          endpoint(std::move(at)),
+          reconnect(base::make_random_engine(), endpoint.socket.empty() ? Reconnect::kRemote : Reconnect::kLocal) {
         if (options.clock == nullptr) options.clock = &kRealClock;
         for (const TypeOptions& type : options.types) {
             types.push_back(std::make_unique<TypeState>(type.type_url, type.on_demand));

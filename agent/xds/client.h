@@ -8,7 +8,8 @@
 //
 // Back-off: 3.5, with 20 % of jitter, and with these differences, all towards patience: a stream that ended without any response is never
 // retried at once, whatever its status (an unready istiod answers Unknown); nor is an attempt that failed here, as over a bad root file;
-// and an Error after 15 s of stream begins a new series. Beside the pings, a stream on which a type stays unanswered is given up.
+// and an Error after 15 s of stream begins a new series. To a socket of this machine the longest wait is 1 s. Beside the pings, a stream on
+// which a type stays unanswered is given up.
 //
 // Threads: create, start, stop and the destructor belong to one owner (never the handler); subscribe, unsubscribe and stats to any thread.
 // gRPC makes threads of its own: start after the last fork().

@@ -16,7 +16,7 @@ namespace warren::xds {
 enum class Retry : uint8_t {
     AtOnce,   // and the back-off starts over
     Soon,     // 10 ms, and the back-off starts over
-    Backoff,  // 20 ms, twice that and so on up to 15 s, each within 20 %
+    Backoff,  // 20 ms, twice that and so on up to the longest wait, each within 20 %
 };
 
 struct End {
@@ -30,13 +30,18 @@ struct End {
 
 class Reconnect {
   public:
-    explicit Reconnect(base::RandomEngine random) : random_(random) {}
+    static constexpr std::chrono::seconds kRemote{15};
+    // A socket of this machine: there is no network to spare, and whoever comes back is waited for by every pod of the node.
+    static constexpr std::chrono::seconds kLocal{1};
+
+    Reconnect(base::RandomEngine random, std::chrono::nanoseconds longest)
+        : random_(random), backoff_(base::Backoff::Mode::Exponential, std::chrono::milliseconds(20), longest) {}
     // age: how long the stream was open, zero when it never was.
     [[nodiscard]] std::chrono::nanoseconds wait_after(const End& end, std::chrono::nanoseconds age);
 
   private:
     base::RandomEngine random_;
-    base::Backoff backoff_{base::Backoff::Mode::Exponential, std::chrono::milliseconds(20), std::chrono::seconds(15)};
+    base::Backoff backoff_;
 };
 
 }  // namespace warren::xds
