@@ -16,4 +16,4 @@ print(*[l['digest'][7:] for l in b(json.load(open(d+'index.json'))['manifests'][
 
 FROM scratch
 COPY --from=build /root-of-image/ /
-ENV PATH=/usr/local/bin
+ENV PATH=/usr/local/bin:/bin
