@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -41,10 +42,13 @@ grpc::Status status_of(const base::Error& error) {
         case base::Errc::Denied: return {grpc::StatusCode::UNAUTHENTICATED, plain};
         case base::Errc::Invalid: return {grpc::StatusCode::INVALID_ARGUMENT, plain};
         case base::Errc::Exhausted: return {grpc::StatusCode::RESOURCE_EXHAUSTED, plain};
+        case base::Errc::Unavailable: return {grpc::StatusCode::UNAVAILABLE, plain};
         // Ours to know, not the caller's.
         default: return {grpc::StatusCode::INTERNAL, "the certificate could not be made"};
     }
 }
+
+base::Error unavailable(const char* why) { return {base::Errc::Unavailable, 0, "", why}; }
 
 std::string_view view(grpc::string_ref text) { return {text.data(), text.size()}; }
 
@@ -83,27 +87,31 @@ struct CaService::Impl final : Rpc::WithRawCallbackMethod_CreateCertificate<Rpc:
     grpc::ServerUnaryReactor* CreateCertificate(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                                 grpc::ByteBuffer* response) override {
         const Call call{context, request, response, context->DefaultReactor()};
-        grpc::Status refusal = grpc::Status::OK;
+        std::optional<base::Error> refusal;
         {
             const std::lock_guard lock(mutex);
             if (request->Length() > options.max_request_bytes) {
                 ++counts.oversize;
-                refusal = {grpc::StatusCode::INVALID_ARGUMENT,
-                           "the request is larger than " + std::to_string(options.max_request_bytes) + " bytes"};
+                refusal = base::invalid("the request is larger than " + std::to_string(options.max_request_bytes) + " bytes");
             } else if (stopped) {
-                refusal = {grpc::StatusCode::UNAVAILABLE, "the certificate service is stopping"};
+                refusal = unavailable("the certificate service is stopping");
             } else if (waiting.size() >= options.queue) {
                 ++counts.overloaded;
-                refusal = {grpc::StatusCode::UNAVAILABLE, "the certificate service is overloaded"};
+                refusal = unavailable("the certificate service is overloaded");
             } else {
                 waiting.push_back(call);
             }
         }
-        if (refusal.ok())
-            wake.notify_one();
+        if (refusal)
+            turn_away(call, *refusal);
         else
-            call.reactor->Finish(refusal);
+            wake.notify_one();
         return call.reactor;
+    }
+
+    void turn_away(const Call& call, const base::Error& why) const {
+        issuance.turned_away(why, call.context->peer());
+        call.reactor->Finish(status_of(why));
     }
 
     void run() {
@@ -160,7 +168,7 @@ struct CaService::Impl final : Rpc::WithRawCallbackMethod_CreateCertificate<Rpc:
             left.swap(waiting);
         }
         wake.notify_all();
-        for (const Call& call : left) call.reactor->Finish({grpc::StatusCode::UNAVAILABLE, "the certificate service is stopping"});
+        for (const Call& call : left) turn_away(call, unavailable("the certificate service is stopping"));
         for (std::thread& thread : threads)
             if (thread.joinable()) thread.join();
     }

@@ -80,6 +80,7 @@ void collect_certificates(const ControllerReport& r, Collection& to) {
     refused("overloaded", r.certificate_queue.overloaded);
     refused("oversize", r.certificate_queue.oversize);
     refused("failed", s.failed.load());
+    refused("not_audited", s.unaudited.load());
     const auto audit = [&](const char* what, uint64_t value) {
         to.counter("warren_controller_audit_lines_total", "lines of the audit log", {{"result", what}}, static_cast<double>(value));
     };

@@ -71,7 +71,8 @@ Json certificates_json(const ControllerReport& r) {
               {"limited", s.limited.load()},
               {"overloaded", r.certificate_queue.overloaded},
               {"oversize", r.certificate_queue.oversize},
-              {"failed", s.failed.load()}}},
+              {"failed", s.failed.load()},
+              {"notAudited", s.unaudited.load()}}},
             {"waiting", r.certificate_queue.waiting},
             {"auditLines", {{"written", r.audit.written}, {"dropped", r.audit.dropped}, {"failed", r.audit.failed}}}};
 }

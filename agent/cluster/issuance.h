@@ -3,8 +3,10 @@
 // audit, counters. Two steps, so that a request's bytes are only parsed for somebody known: admit(), then issue(). Any thread; blocks as
 // long as the token reviewer. All parts outlive it.
 //
-// Errors carry gRPC's meaning (contract 4.4): Denied: Unauthenticated. Invalid: InvalidArgument. Exhausted: ResourceExhausted. Else
-// Internal.
+// A certificate is handed out when its line stands in the audit log, and the use of a token in its file; not before.
+//
+// Errors carry gRPC's meaning (contract 4.4): Denied: Unauthenticated. Invalid: InvalidArgument. Exhausted: ResourceExhausted. Unavailable:
+// Unavailable. Else Internal. What they say is for the caller, but for Internal.
 #pragma once
 
 #include "agent/cluster/audit_log.h"
@@ -41,7 +43,7 @@ struct IssuanceRequest {
 
 struct IssuanceStats {
     std::atomic<uint64_t> requests{0}, issued{0}, unauthenticated{0}, not_allowed{0}, bad_requests{0}, limited{0}, failed{0},
-        tokens_used{0};
+        tokens_used{0}, unaudited{0};
 };
 
 class Issuance {
@@ -52,11 +54,14 @@ class Issuance {
                                                         std::string_view peer);
     // A request of somebody known that could not be read: counted and written down like any other refusal.
     [[nodiscard]] base::Error refuse_request(const CallerIdentity& caller, base::Error why, std::string_view peer);
+    // One that was turned away unread: written down, a flood of one address as one line an interval. Does not wait for the log.
+    void turned_away(const base::Error& why, std::string_view peer);
     [[nodiscard]] const IssuanceStats& stats() const { return stats_; }
 
   private:
     base::Error refused(const AuditEvent& who, base::Error why);
     base::Result<void> use_token(const CallerIdentity& caller);
+    base::Result<void> write_down(const AuditEvent& event);
     base::Error limited(const AuditEvent& who, std::string_view key);
 
     const IssuanceParts parts_;

@@ -62,9 +62,11 @@ class NodeAuthorizer {
     // is no identity.
     [[nodiscard]] base::Result<Subject> authorize(const CallerIdentity& caller, std::string_view wanted) const;
 
+    // For whose workloads the caller speaks, if for any: its own node's.
+    [[nodiscard]] base::Result<std::string> node_of(const CallerIdentity& caller) const;
+
   private:
     base::Result<Subject> node_itself(const CallerIdentity& caller, std::string_view wanted) const;
-    base::Result<std::string> node_of(const CallerIdentity& caller) const;
     const NodeAuthorizerParts parts_;
 };
 

@@ -261,6 +261,7 @@ TEST_CASE("ca service: hostile requests are refused and counted, the next one is
     request.set_csr(std::string(9000, 'x'));
     CHECK(code(request, token) == grpc::StatusCode::INVALID_ARGUMENT);
     CHECK(w.service->stats().oversize == 1);
+    CHECK(w.audit_text().find("the request is larger than 8192 bytes") != std::string::npos);
     request.set_csr("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n");
     CHECK(code(request, token) == grpc::StatusCode::INVALID_ARGUMENT);
     request = ServiceWorld::request_for(kWeb.uri());

@@ -3,6 +3,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <sstream>
 
 using namespace std::chrono_literals;
@@ -217,6 +221,71 @@ TEST_CASE("issuance: every issuance and refusal is one line of JSON that says wh
     CHECK(lines[3]["caller"] == "token/one");
     CHECK(w.audit_text().find(secret) == std::string::npos);
     CHECK(w.audit->stats().dropped == 0);
+}
+
+TEST_CASE("issuance: no line, no certificate: a full disk and a pipe that nobody reads refuse, and hold up nothing for ever") {
+    IssuanceWorld w;
+    const std::string n1 = w.node_certificate("n1"), pipe = w.dir.file("pipe");
+    const auto limits = cluster::IssuanceLimits{};
+    SECTION("full") {
+        auto full = cluster::AuditLog::open("/dev/full", w.clock);
+        REQUIRE(full);
+        cluster::Issuance issuance({w.authority.get(), &w.authenticator, &w.authorizer, full->get(), w.tokens.get()}, limits, w.clock);
+        const auto caller = issuance.admit(with_certificate(n1), w.clock.now() + 1s);
+        REQUIRE(caller);
+        const auto refused = issuance.issue(*caller, {fresh_request().csr_pem, 0s, kWeb.uri()}, kPeer);
+        CHECK(has(failure(refused), "UNAVAILABLE: no certificate is handed out: the audit log takes no lines"));
+        CHECK(issuance.stats().issued == 0);
+        CHECK(issuance.stats().unaudited == 1);
+        CHECK((*full)->stats().failed == 1);
+    }
+    SECTION("stuck") {
+        REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+        CHECK_FALSE(cluster::AuditLog::open(pipe, w.clock));  // nobody reads it; the start does not wait
+        const base::Fd reader(::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+        REQUIRE(reader);
+        auto stuck = cluster::AuditLog::open(pipe, w.clock);
+        REQUIRE(stuck);
+        cluster::Issuance issuance({w.authority.get(), &w.authenticator, &w.authorizer, stuck->get(), w.tokens.get()}, limits, w.clock);
+        const auto caller = issuance.admit(with_certificate(n1), w.clock.now() + 1s);
+        REQUIRE(caller);
+        const auto ask = [&] { return issuance.issue(*caller, {fresh_request().csr_pem, 0s, kWeb.uri()}, kPeer); };
+        REQUIRE(ask());
+        // Full to the last byte, by somebody else.
+        const base::Fd writer(::open(pipe.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+        for (const std::string dots(4096, '.'); ::write(writer.get(), dots.data(), dots.size()) > 0;) continue;
+        while (::write(writer.get(), ".", 1) > 0) continue;
+        CHECK(has(failure(ask()), "UNAVAILABLE"));
+        (void)issuance.refuse_request(*caller, base::invalid("x"), kPeer);  // does not wait
+        std::string all(1 << 20, 0);
+        REQUIRE(::read(reader.get(), all.data(), all.size()) > 0);
+        // Read again, it goes on.
+        CHECK((*stuck)->flush());
+        CHECK(ask());
+        CHECK(issuance.stats().issued == 2);
+    }
+}
+
+TEST_CASE("issuance: a refusal names the node, also of a token's and of a pod's; what is turned away unread is written down") {
+    IssuanceWorld w;
+    const std::string rack = w.token("rack", "rack-*");
+    REQUIRE(w.ask(bearer("zt"), kWeb.uri()));
+    REQUIRE(w.ask(bearer(rack), "spiffe://cluster.local/node/rack-7"));
+    CHECK_FALSE(w.ask(bearer("zt"), kDb.uri()));
+    const auto caller = w.issuance.admit(with_certificate(w.node_certificate("n5")), w.clock.now() + 1s);
+    REQUIRE(caller);
+    (void)w.issuance.refuse_request(*caller, base::invalid("no request"), kPeer);
+    for (int i = 0; i < 10; ++i) w.issuance.turned_away(base::invalid("too large"), kPeer);
+    std::vector<nlohmann::json> lines;
+    std::istringstream text(w.audit_text());
+    for (std::string line; std::getline(text, line);) lines.push_back(nlohmann::json::parse(line, nullptr, false));
+    REQUIRE(lines.size() == 5);
+    CHECK(lines[0]["node"] == "n1");
+    CHECK(lines[1]["node"] == "rack-7");
+    CHECK(lines[2]["node"] == "n1");
+    CHECK(lines[3]["node"] == "n5");
+    CHECK(lines[4]["reason"] == "too large");
+    CHECK(lines[4]["peer"] == kPeer);
 }
 
 TEST_CASE("issuance: peers are counted by address, IPv6 by its /64") {
