@@ -81,7 +81,8 @@ base::Result<CallerIdentity> Authenticator::authenticate(const PresentedCredenti
         anonymous.name = "anonymous";
         return anonymous;
     }
-    return denied(why.message());
+    const bool unknown = why.code != base::Errc::Denied && why.code != base::Errc::Invalid;
+    return base::Error{unknown ? base::Errc::Unavailable : base::Errc::Denied, 0, "", why.message()};
 }
 
 base::Result<void> Authenticator::recheck(std::string_view caller_name, std::string_view certificate_pem) const {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who is asking, and how that is found out (Kubernetes contract 4.2): a client certificate of a node that this authority issued, a
 // bootstrap token, or a Kubernetes token through a TokenReviewer; first success wins. The xDS server asks the same Authenticator. Values
-// and interfaces; authenticate() is for any thread and blocks as long as the reviewer does. An error is Denied and says what was wrong for
-// the audit log; the caller is only told that it failed.
+// and interfaces; authenticate() is for any thread and blocks as long as the reviewer does, until the deadline at most. Denied says what was
+// wrong for the audit log; the caller is only told that it failed. Unavailable: nobody could say who it is, which is not the caller's fault.
 #pragma once
 
 #include "agent/cluster/authority.h"

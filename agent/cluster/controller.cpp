@@ -122,7 +122,10 @@ base::Result<void> Controller::start_certificates() {
     options.dns = settings_.server_names();
     options.lifetime = std::min<std::chrono::seconds>(options.lifetime, settings_.authority.max_lifetime);
     serving_ = TRY(ServingCertificate::create(*authority_, std::move(options), clock_));
-    ca_ = std::make_unique<CaService>(*issuance_, CaServiceOptions{});
+    CaServiceOptions service;
+    // However many reviews hang, there are threads for those who need none.
+    if (kube_) service.threads = std::max(2U, std::thread::hardware_concurrency()) + static_cast<unsigned>(KubeSide::kReviewsAtOnce);
+    ca_ = std::make_unique<CaService>(*issuance_, service);
     return publish_trust();
 }
 
@@ -233,6 +236,7 @@ ControllerReport Controller::report() const {
     out.trust_version = authority_->trust()->version;
     out.pending = readiness_.pending();
     if (kube_) out.leader = kube_->leader();
+    if (kube_) out.reviews = kube_->reviews();
     const std::lock_guard lock(mutex_);
     out.authority_error = authority_error_;
     return out;

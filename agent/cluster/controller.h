@@ -43,6 +43,7 @@ struct ControllerReport {
     uint64_t trust_version = 0;
     std::string authority_error;  // of the last look at its files
     std::optional<kube::LeaderStats> leader;
+    std::optional<kube::TokenReviewer::Stats> reviews;
     std::vector<std::string> pending;  // of readiness
 };
 

@@ -63,6 +63,7 @@ void collect_streams(const ControllerReport& r, Collection& to) {
     refused("not_ready", r.xds.not_ready);
     refused("timeout", r.xds.timed_out);
     refused("authentication_queue", r.gate->overloaded.load());
+    refused("not_reviewed", r.gate->unreviewed.load());
     to.gauge("warren_controller_convergence_seconds", "from the end of the debounce to the last ACK", {},
              std::chrono::duration<double>(r.xds.last_convergence).count());
 }
@@ -81,6 +82,7 @@ void collect_certificates(const ControllerReport& r, Collection& to) {
     refused("oversize", r.certificate_queue.oversize);
     refused("failed", s.failed.load());
     refused("not_audited", s.unaudited.load());
+    refused("not_reviewed", s.unreviewed.load());
     const auto audit = [&](const char* what, uint64_t value) {
         to.counter("warren_controller_audit_lines_total", "lines of the audit log", {{"result", what}}, static_cast<double>(value));
     };
@@ -101,6 +103,20 @@ void collect_certificates(const ControllerReport& r, Collection& to) {
                static_cast<double>(s.unauthenticated.load()));
 }
 
+void collect_reviews(const kube::TokenReviewer::Stats& s, Collection& to) {
+    const auto reviewed = [&](const char* result, uint64_t value) {
+        to.counter("warren_controller_token_reviews_total", "Kubernetes tokens looked at", {{"result", result}},
+                   static_cast<double>(value));
+    };
+    reviewed("kept_answer", s.hits);
+    reviewed("asked", s.reviews);
+    reviewed("denied", s.denied);
+    reviewed("error", s.errors);
+    reviewed("timeout", s.timed_out);
+    reviewed("overloaded", s.overloaded);
+    to.gauge("warren_controller_token_reviews_waiting", "requests to the API server under way", {}, static_cast<double>(s.at_once));
+}
+
 void collect_process(const ControllerReport& r, Collection& to) {
     to.gauge("warren_controller_build_info", "1", {{"version", WARREN_VERSION}}, 1);
     to.gauge("warren_controller_heap_bytes", "in use", {}, static_cast<double>(::mallinfo2().uordblks));
@@ -118,6 +134,7 @@ std::unique_ptr<base::metrics::Registry::Subscription> publish_controller_metric
         collect_mesh(now, to);
         collect_streams(now, to);
         collect_certificates(now, to);
+        if (now.reviews) collect_reviews(*now.reviews, to);
         collect_process(now, to);
     });
 }

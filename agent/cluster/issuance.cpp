@@ -77,6 +77,11 @@ base::Result<CallerIdentity> Issuance::admit(const PresentedCredentials& shown, 
     const std::string failing = failure_key(shown);
     if (!failures_.peek(failing)) return limited(event, failing);
     auto caller = parts_.authenticator->authenticate(shown, deadline);
+    if (!caller && caller.error().code == Errc::Unavailable) {
+        ++stats_.unreviewed;
+        (void)refused(event, std::move(caller).error());
+        return base::Error{Errc::Unavailable, 0, "", "nobody can say at present who the caller is; try again"};
+    }
     if (!caller) {
         ++stats_.unauthenticated;
         (void)failures_.take(failing);

@@ -43,7 +43,7 @@ struct IssuanceRequest {
 
 struct IssuanceStats {
     std::atomic<uint64_t> requests{0}, issued{0}, unauthenticated{0}, not_allowed{0}, bad_requests{0}, limited{0}, failed{0},
-        tokens_used{0}, unaudited{0};
+        tokens_used{0}, unaudited{0}, unreviewed{0};
 };
 
 class Issuance {

@@ -3,7 +3,10 @@
 
 #include "base/bytes.h"
 
+#include <array>
 #include <cstdlib>
+
+#include <openssl/sha.h>
 
 namespace warren::cluster {
 
@@ -45,7 +48,14 @@ base::Result<std::unique_ptr<KubeSide>> KubeSide::create(Options options, const 
     out->leader_ = std::make_unique<kube::LeaderElection>(*out->client_, std::move(lease), std::function<void(bool)>());
     const auto leading = [leader = out->leader_.get()] { return leader->leading(); };
     out->source_ = TRY(KubeSource::create(endpoint));
-    out->reviewer_ = std::make_unique<kube::TokenReviewer>(*out->client_, clock);
+    kube::TokenReviewOptions review;
+    review.max_at_once = kReviewsAtOnce;
+    review.key_of = [](std::string_view token) {
+        std::array<uint8_t, SHA256_DIGEST_LENGTH> hash{};
+        SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), hash.data());
+        return base::to_hex(hash);
+    };
+    out->reviewer_ = std::make_unique<kube::TokenReviewer>(*out->client_, clock, std::move(review));
     out->roots_ = TRY(RootPublisher::create(*out->client_, {}, leading));
     out->conditions_ = std::make_unique<PolicyStatusWriter>(*out->client_, leading);
     return out;
@@ -53,11 +63,11 @@ base::Result<std::unique_ptr<KubeSide>> KubeSide::create(Options options, const 
 
 KubeSide::~KubeSide() { stop(); }
 
-base::Result<ReviewedToken> KubeSide::review(std::string_view token, std::string_view cluster_id, base::MonoTime) {
+base::Result<ReviewedToken> KubeSide::review(std::string_view token, std::string_view cluster_id, base::MonoTime deadline) {
     if (!cluster_id.empty() && cluster_id != options_.mesh.cluster_id)
         return base::Error{base::Errc::Denied, 0, "",
                            "clusterid " + base::quoted(cluster_id) + " is not this cluster, " + base::quoted(options_.mesh.cluster_id)};
-    kube::TokenIdentity known = TRY(reviewer_->review(std::string(token)));
+    kube::TokenIdentity known = TRY(reviewer_->review(std::string(token), deadline));
     return ReviewedToken{std::move(known.ns), std::move(known.service_account), std::move(known.pod_name), std::move(known.pod_uid),
                          std::move(known.node_name)};
 }

@@ -61,6 +61,7 @@ class KubeSide final : public TokenReviewer {
     void objects_changed(const Objects& objects);
     void set_root(const std::string& pem) { roots_->set_root(pem); }
 
+    static constexpr size_t kReviewsAtOnce = 8;
     [[nodiscard]] kube::LeaderStats leader() const { return leader_->stats(); }
     [[nodiscard]] RootPublisher::Stats roots() const { return roots_->stats(); }
     [[nodiscard]] PolicyStatusWriter::Stats conditions() const { return conditions_->stats(); }

@@ -130,6 +130,12 @@ void XdsGate::decide(const xds::Caller& caller, const Done& done) {
         ++stats_.admitted;
         return done(identity_of(*known));
     }
+    if (!known && known.error().code == base::Errc::Unavailable) {
+        ++stats_.unreviewed;
+        WARREN_LOG_LIMITED(kLog, base::log::Level::Warn, repeats_, "review", "a stream is refused: nobody can say who it is",
+                           {"peer", caller.peer}, {"reason", known.error().message()});
+        return done(base::Error{base::Errc::Unavailable, 0, "", "nobody can say at present who the caller is; try again"});
+    }
     ++stats_.refused;
     (void)failures_.take(failure_key(shown));
     WARREN_LOG_LIMITED(kLog, base::log::Level::Warn, repeats_, xds::peer_key(caller.peer), "a stream is refused: nobody we know",

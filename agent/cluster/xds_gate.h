@@ -46,7 +46,7 @@ class XdsGate final : public xds::Authenticator {
     void stop();
 
     struct Stats {
-        std::atomic<uint64_t> admitted{0}, refused{0}, limited{0}, overloaded{0};
+        std::atomic<uint64_t> admitted{0}, refused{0}, limited{0}, overloaded{0}, unreviewed{0};
     };
     [[nodiscard]] const Stats& stats() const { return stats_; }
 

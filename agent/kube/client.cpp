@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/kube/client.h"
 
+#include <algorithm>
+
 namespace warren::kube {
 
 using base::Result;
@@ -17,7 +19,12 @@ Result<Reply> Client::exchange(const Request& request) {
     }
     if (!transfer) transfer = std::make_unique<Transfer>(endpoint_);
     requests_.fetch_add(1, std::memory_order_relaxed);
-    auto prepared = transfer->prepare(request, limits_, nullptr, &stopping_);
+    Limits limits = limits_;
+    if (request.within.count() > 0) {
+        limits.total = std::min(limits.total, request.within);
+        limits.connect = std::min(limits.connect, limits.total);
+    }
+    auto prepared = transfer->prepare(request, limits, nullptr, &stopping_);
     auto reply = prepared ? transfer->perform() : Result<Reply>(std::move(prepared).error());
     if (!reply)
         failures_.fetch_add(1, std::memory_order_relaxed);

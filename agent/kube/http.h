@@ -22,6 +22,7 @@ struct Request {
     std::string body = {};
     std::string content_type = "application/json";
     std::string accept = "application/json";
+    std::chrono::milliseconds within{0};  // less time than the client's own limit; 0: that
 };
 
 struct Reply {

@@ -66,38 +66,50 @@ Result<TokenIdentity> parse_token_review(std::string_view text, const std::vecto
     }
 }
 
-Result<TokenIdentity> TokenReviewer::ask(const std::string& token) {
+Result<TokenIdentity> TokenReviewer::ask(const std::string& token, base::MonoTime deadline) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - clock_.now());
+    if (left.count() <= 0) return Error{Errc::Timeout, 0, "", "no time is left to review the token"};
     json body = {{"apiVersion", "authentication.k8s.io/v1"}, {"kind", "TokenReview"}, {"spec", {{"token", token}}}};
     if (!options_.audiences.empty()) body["spec"]["audiences"] = options_.audiences;
-    const std::string answer = TRY(client_.call({Method::Post, std::string(kPath), body.dump()}));
+    Request request{Method::Post, std::string(kPath), body.dump()};
+    request.within = left;
+    const std::string answer = TRY(client_.call(request));
     return parse_token_review(answer, options_.audiences);
 }
 
-Result<TokenIdentity> TokenReviewer::review(const std::string& token) {
+Result<TokenIdentity> TokenReviewer::review(const std::string& token, base::MonoTime deadline) {
     const bool plain = std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c <= '~'; });
     if (token.empty() || token.size() > options_.max_token_bytes || !plain) return denied("it is empty, too long, or no token at all");
+    const std::string key = options_.key_of ? options_.key_of(token) : std::string();
     {
         const std::lock_guard lock(mutex_);
-        const auto found = kept_.find(token);
+        const auto found = kept_.find(key);
         if (found != kept_.end() && clock_.now() < found->second.until) {
             ++stats_.hits;
             return found->second.answer;
         }
+        if (stats_.at_once >= options_.max_at_once) {
+            ++stats_.overloaded;
+            return Error{Errc::Exhausted, 0, "", "too many tokens wait to be reviewed; try again"};
+        }
+        ++stats_.at_once;
         ++stats_.reviews;
     }
-    auto answer = ask(token);
+    auto answer = ask(token, deadline);
     const std::lock_guard lock(mutex_);
+    --stats_.at_once;
     const bool said = answer || answer.error().code == Errc::Denied;
     if (!answer) ++(said ? stats_.denied : stats_.errors);
-    if (said) keep(token, answer);
+    if (!answer && answer.error().code == Errc::Timeout) ++stats_.timed_out;
+    if (said && !key.empty()) keep(key, answer);
     return answer;
 }
 
-void TokenReviewer::keep(const std::string& token, const Result<TokenIdentity>& answer) {
+void TokenReviewer::keep(const std::string& key, const Result<TokenIdentity>& answer) {
     const base::MonoTime now = clock_.now();
     if (kept_.size() >= options_.max_kept) std::erase_if(kept_, [&](const auto& entry) { return entry.second.until <= now; });
     if (kept_.size() >= options_.max_kept) return;  // then each is a request: slower, never wrong
-    kept_.insert_or_assign(token, Kept{answer, now + (answer ? options_.keep_good : options_.keep_bad)});
+    kept_.insert_or_assign(key, Kept{answer, now + (answer ? options_.keep_good : options_.keep_bad)});
 }
 
 TokenReviewer::Stats TokenReviewer::stats() const {

@@ -79,11 +79,11 @@ TEST_CASE("kube: a token says which pod it is for, and another audience does not
     };
     const base::RealClock clock;
     kube::TokenReviewer reviewer(server.admin(), clock);
-    const auto who = reviewer.review(token("istio-ca"));
+    const auto who = reviewer.review(token("istio-ca"), clock.now() + std::chrono::seconds(20));
     REQUIRE(who);
     CHECK(*who == kube::TokenIdentity{"mesh", "ztunnel", "zt", pod["metadata"]["uid"], "n1", {"istio-ca"}});
-    CHECK(reviewer.review(token("vault")).error().code == base::Errc::Denied);
-    CHECK(reviewer.review("nonsense").error().code == base::Errc::Denied);
+    CHECK(reviewer.review(token("vault"), clock.now() + std::chrono::seconds(20)).error().code == base::Errc::Denied);
+    CHECK(reviewer.review("nonsense", clock.now() + std::chrono::seconds(20)).error().code == base::Errc::Denied);
 }
 
 TEST_CASE("kube: the root certificate is in every namespace, and comes back") {

@@ -288,6 +288,25 @@ TEST_CASE("issuance: a refusal names the node, also of a token's and of a pod's;
     CHECK(lines[4]["peer"] == kPeer);
 }
 
+TEST_CASE("issuance: that nobody can say who a caller is, is not the caller's fault") {
+    IssuanceWorld w;
+    struct Away final : cluster::TokenReviewer {
+        base::Result<cluster::ReviewedToken> review(std::string_view, std::string_view, base::MonoTime) override {
+            return base::Error{Errc::Timeout, 0, "", "api.internal:6443 does not answer"};
+        }
+    } away;
+    const cluster::Authenticator asks({w.authority.get(), w.tokens.get(), &away, false});
+    cluster::Issuance issuance({w.authority.get(), &asks, &w.authorizer, w.audit.get(), w.tokens.get()}, {}, w.clock);
+    for (int i = 0; i < 60; ++i) {  // more than the attempts that may fail
+        const auto refused = issuance.admit(bearer("zt"), w.clock.now() + 1s);
+        REQUIRE_FALSE(refused);
+        REQUIRE(failure(refused) == "UNAVAILABLE: nobody can say at present who the caller is; try again");
+    }
+    CHECK(issuance.stats().unreviewed == 60);
+    CHECK(issuance.stats().unauthenticated == 0);
+    CHECK(has(w.audit_text(), "api.internal:6443 does not answer"));
+}
+
 TEST_CASE("issuance: peers are counted by address, IPv6 by its /64") {
     CHECK(base::peer_key("ipv4:10.0.0.1:4711") == "ipv4:10.0.0.1");
     CHECK(base::peer_key("ipv6:[2001:db8::1]:1") == base::peer_key("ipv6:%5B2001:db8::ffff%5D:2"));

@@ -339,21 +339,48 @@ TEST_CASE("token_review: answers are kept for a while, failures are not") {
     });
     Client client(endpoint_of(server));
     warren::base::FakeClock clock;
-    TokenReviewer reviewer(client, clock, {.max_kept = 2});
-    CHECK(reviewer.review("good").error().code == Errc::Unavailable);
+    TokenReviewer reviewer(client, clock,
+                           {.max_kept = 2, .key_of = [](std::string_view token) { return "hash of " + std::string(token); }});
+    CHECK(reviewer.review("good", clock.now() + 20s).error().code == Errc::Unavailable);
     away = false;
-    CHECK(reviewer.review("good")->service_account == "s");
-    CHECK(reviewer.review("good"));
-    CHECK(reviewer.review("bad").error().code == Errc::Denied);
-    CHECK(reviewer.review("bad").error().code == Errc::Denied);
+    CHECK(reviewer.review("good", clock.now() + 20s)->service_account == "s");
+    CHECK(reviewer.review("good", clock.now() + 20s));
+    CHECK(reviewer.review("bad", clock.now() + 20s).error().code == Errc::Denied);
+    CHECK(reviewer.review("bad", clock.now() + 20s).error().code == Errc::Denied);
     CHECK(server.requests().size() == 3);
-    CHECK(reviewer.review("good2"));  // no room: asked each time
-    CHECK(reviewer.review("good2"));
+    CHECK(reviewer.review("good2", clock.now() + 20s));  // no room: asked each time
+    CHECK(reviewer.review("good2", clock.now() + 20s));
     CHECK(server.requests().size() == 5);
     clock.advance(31s);
-    CHECK(reviewer.review("good"));
+    CHECK(reviewer.review("good", clock.now() + 20s));
     CHECK(server.requests().size() == 6);
-    CHECK(reviewer.review("with space").error().code == Errc::Denied);
+    CHECK(reviewer.review("with space", clock.now() + 20s).error().code == Errc::Denied);
     CHECK(server.requests().size() == 6);
     CHECK(reviewer.stats().kept == 1);  // what was old made room
+}
+
+TEST_CASE("token_review: ends at the caller's deadline, and only so many ask at once") {
+    std::atomic<bool> hangs = true;
+    const HttpServer server([&](const HttpServer::Request&, HttpServer::Connection& to) {
+        while (hangs.load() && to.pause()) continue;
+        to.answer(201, R"({"status":{"authenticated":true,"audiences":["istio-ca"],"user":{"username":"system:serviceaccount:n:s",
+                           "groups":["system:serviceaccounts"]}}})");
+    });
+    Client client(endpoint_of(server));
+    const warren::base::RealClock clock;
+    TokenReviewer reviewer(client, clock, {.max_at_once = 1});
+    const auto begin = clock.now();
+    CHECK(reviewer.review("late", begin + 200ms).error().code == Errc::Timeout);
+    CHECK(clock.now() - begin < 9s);  // the client's own limit is ten
+    CHECK(reviewer.review("late", clock.now()).error().code == Errc::Timeout);
+    CHECK(reviewer.stats().timed_out == 2);
+    std::thread first([&] { CHECK(reviewer.review("first", clock.now() + 30s)); });
+    const auto end = clock.now() + 30s;
+    while (reviewer.stats().at_once == 0 && clock.now() < end) std::this_thread::yield();
+    CHECK(reviewer.review("second", clock.now() + 30s).error().code == Errc::Exhausted);
+    CHECK(reviewer.stats().overloaded == 1);
+    hangs = false;
+    first.join();
+    CHECK(reviewer.review("second", clock.now() + 30s));
+    CHECK(reviewer.stats().at_once == 0);
 }
