@@ -12,6 +12,7 @@ namespace {
 
 // Also how often a writer that does not lead looks whether it does.
 constexpr auto kRetry = std::chrono::seconds(5);
+constexpr auto kLookAgain = std::chrono::minutes(10);
 constexpr size_t kMaxMessage = 1024;
 
 const kube::Resource kPolicies{"security.istio.io", {"v1"}, "authorizationpolicies", "AuthorizationPolicy"};
@@ -58,14 +59,15 @@ void PolicyStatusWriter::stop() {
 }
 
 void PolicyStatusWriter::update(const Objects& objects, const Settings& settings) {
-    std::map<std::string, kube::Condition> now;
+    std::map<std::string, Wanted> now;
     for (const AuthorizationPolicy& policy : objects.authorization_policies)
-        if (auto condition = policy_condition(policy, settings)) now.emplace(policy.meta.key(), std::move(*condition));
+        if (auto condition = policy_condition(policy, settings))
+            now.emplace(policy.meta.key(), Wanted{policy.meta.uid, std::move(*condition)});
     const std::lock_guard lock(mutex_);
     std::erase_if(wanted_, [&](const auto& entry) { return now.count(entry.first) == 0; });
-    for (auto& [key, condition] : now) {
-        const auto [at, fresh] = wanted_.try_emplace(key, Wanted{condition});
-        if (!fresh && !(at->second.condition == condition)) at->second = Wanted{std::move(condition)};
+    for (auto& [key, wanted] : now) {
+        const auto [at, fresh] = wanted_.try_emplace(key, wanted);
+        if (!fresh && !(at->second.condition == wanted.condition && at->second.uid == wanted.uid)) at->second = std::move(wanted);
     }
     dirty_ = true;
     wake_.notify_one();
@@ -74,10 +76,14 @@ void PolicyStatusWriter::update(const Objects& objects, const Settings& settings
 void PolicyStatusWriter::run() {
     std::unique_lock lock(mutex_);
     bool led = false;
+    auto looked = std::chrono::steady_clock::now();
     while (!stopping_) {
         dirty_ = false;
         const bool leads = leading_();
-        if (leads && !led)
+        const auto now = std::chrono::steady_clock::now();
+        const bool again = now - looked >= kLookAgain;
+        if (again) looked = now;
+        if (leads && (!led || again))
             for (auto& [key, wanted] : wanted_) wanted.written = false;  // another may have written since
         led = leads;
         if (leads) write_all(lock);
@@ -86,15 +92,15 @@ void PolicyStatusWriter::run() {
 }
 
 void PolicyStatusWriter::write_all(std::unique_lock<std::mutex>& lock) {
-    std::vector<std::pair<std::string, kube::Condition>> todo;
+    std::vector<std::pair<std::string, Wanted>> todo;
     for (const auto& [key, wanted] : wanted_)
-        if (!wanted.written) todo.emplace_back(key, wanted.condition);
-    for (const auto& [key, condition] : todo) {
+        if (!wanted.written) todo.emplace_back(key, wanted);
+    for (const auto& [key, wanted] : todo) {
         if (stopping_) return;
         lock.unlock();
         const size_t slash = key.find('/');
         const bool leads = leading_();
-        auto done = leads ? kube::write_condition(client_, kPolicies, key.substr(0, slash), key.substr(slash + 1), condition)
+        auto done = leads ? kube::write_condition(client_, kPolicies, key.substr(0, slash), key.substr(slash + 1), wanted.condition)
                           : base::Result<void>();
         lock.lock();
         if (!leads) return;
@@ -105,7 +111,7 @@ void PolicyStatusWriter::write_all(std::unique_lock<std::mutex>& lock) {
         }
         ++stats_.writes;
         const auto at = wanted_.find(key);
-        if (at != wanted_.end() && at->second.condition == condition) at->second.written = true;
+        if (at != wanted_.end() && at->second.condition == wanted.condition && at->second.uid == wanted.uid) at->second.written = true;
     }
 }
 

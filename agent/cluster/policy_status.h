@@ -21,8 +21,9 @@ namespace warren::cluster {
 // Nothing for a policy that is only for waypoints, or of another revision. Pure.
 [[nodiscard]] std::optional<kube::Condition> policy_condition(const AuthorizationPolicy& policy, const Settings& settings);
 
-// Writes what changed, one policy after the other, while leading; a new leader looks at each once. start, stop and the destructor belong
-// to one owner; update to any thread, and it does not block.
+// Writes what changed, one policy after the other, while leading; a new leader looks at each once, and everyone again every ten minutes:
+// somebody else may have written, or a backup was restored. A policy that was removed and made again is another one. start, stop and the
+// destructor belong to one owner; update to any thread, and it does not block.
 class PolicyStatusWriter {
   public:
     // The client outlives it. leading: asked before each write.
@@ -43,6 +44,7 @@ class PolicyStatusWriter {
 
   private:
     struct Wanted {
+        std::string uid;
         kube::Condition condition;
         bool written = false;
     };

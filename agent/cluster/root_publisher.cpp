@@ -72,6 +72,8 @@ struct RootPublisher::Impl final : kube::Handler {
     std::string root;
     std::set<std::string> namespaces;          // that count
     std::map<std::string, std::string> texts;  // what the ConfigMap says, by namespace
+    std::string writing;                       // the namespace of the write under way
+    bool told = false;                         // the watch has spoken of it meanwhile
     Stats stats;
 };
 
@@ -83,6 +85,7 @@ void RootPublisher::Impl::upsert(size_t kind, kube::Object object) {
         const json data = parsed.value("data", json::object());
         const std::string text = data.is_object() && data.contains(options.key) && data[options.key].is_string() ? data[options.key] : "";
         texts[object.ns] = text;
+        told = told || object.ns == writing;
     } else {
         const LabelMap labels = labels_of(parsed);
         const bool counts = std::find(std::begin(kNever), std::end(kNever), object.name) == std::end(kNever) &&
@@ -100,10 +103,13 @@ void RootPublisher::Impl::upsert(size_t kind, kube::Object object) {
 void RootPublisher::Impl::remove(size_t kind, const std::string& key) {
     const size_t slash = key.find('/');
     const std::lock_guard lock(mutex);
-    if (kind == kNamespaces)
+    if (kind == kNamespaces) {
         namespaces.erase(key.substr(slash + 1));
-    else
+        texts.erase(key.substr(slash + 1));
+    } else {
         texts.erase(key.substr(0, slash));
+        told = told || key.substr(0, slash) == writing;
+    }
     look();
 }
 
@@ -135,12 +141,17 @@ void RootPublisher::Impl::run() {
 void RootPublisher::Impl::write_all(std::unique_lock<std::mutex>& lock) {
     for (const std::string& ns : wrong()) {
         if (stopping) return;
+        // It may have gone since the list was made; the root may be another one.
+        if (!namespaces.contains(ns)) continue;
         const std::string pem = root;
+        writing = ns;
+        told = false;
         lock.unlock();
         const bool leads = leading();
         auto done = leads ? client.apply(kube::object_path(kConfigMap, ns, options.name), object(ns, pem), kManager)
                           : Result<std::string>(std::string());
         lock.lock();
+        writing.clear();
         if (!leads) return;
         // A namespace that has gone, or goes, is no trouble: its removal is on its way.
         if (!done && done.error().code != base::Errc::NotFound) {
@@ -148,7 +159,8 @@ void RootPublisher::Impl::write_all(std::unique_lock<std::mutex>& lock) {
             stats.last_error = done.error().message();
         } else if (done) {
             ++stats.writes;
-            texts[ns] = pem;  // the watch will say the same in a moment
+            // The watch will say the same in a moment; what it has said already may be of somebody's edit after ours, and counts.
+            if (!told && namespaces.contains(ns)) texts[ns] = pem;
         }
     }
 }
