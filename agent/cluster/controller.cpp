@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -217,7 +218,9 @@ void Controller::look_after_files() {
 }
 
 void Controller::changed(const Objects& objects, const std::vector<Change>& changes) {
-    if (kube_) kube_->objects_changed(objects);
+    // It looks at all pods and policies.
+    const auto concerns = [](const Change& c) { return c.kind == ObjectKind::Pod || c.kind == ObjectKind::AuthorizationPolicy; };
+    if (kube_ && (changes.empty() || std::any_of(changes.begin(), changes.end(), concerns))) kube_->objects_changed(objects);
     publisher_->changed(objects, changes);
 }
 

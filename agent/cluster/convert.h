@@ -2,8 +2,7 @@
 // Kubernetes objects -> what node proxies are told: istio.workload.Address and istio.security.Authorization (Kubernetes contract 2 and 3).
 // A pure function of its inputs: no clock, no I/O, no order of arrival, so every replica gives the same bytes. Any thread.
 //
-// The whole is computed at once; the functions for one object (convert_service.h, convert_workload.h, ...) are pure as well, over a view
-// of what the object depends on, so that a watch can recompute less.
+// A source that changes is converted by what changed (conversion.h); this is the same, once, from nothing.
 #pragma once
 
 #include "agent/cluster/diagnostics.h"

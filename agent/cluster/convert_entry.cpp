@@ -100,11 +100,15 @@ istio::workload::PortList slice_ports(const EndpointSlice& slice, const ServiceI
 
 }  // namespace
 
+std::string workload_entry_uid(const std::string& key, const Settings& settings) {
+    return settings.cluster_id + "/networking.istio.io/WorkloadEntry/" + key;
+}
+
 Workload convert_workload_entry(const WorkloadEntry& entry, const MeshView& mesh) {
     ObjectMeta merged = entry.meta;
     merged.labels.insert(entry.spec.labels.begin(), entry.spec.labels.end());  // those of the object win
     Workload out;
-    out.set_uid(mesh.settings().cluster_id + "/networking.istio.io/WorkloadEntry/" + entry.meta.key());
+    out.set_uid(workload_entry_uid(entry.meta.key(), mesh.settings()));
     out.set_name(entry.meta.name);
     out.set_namespace_(entry.meta.ns);
     set_surroundings(entry.spec.network.empty() ? mesh.network() : entry.spec.network, mesh, out);

@@ -78,12 +78,13 @@ bool PeerModes::strict() const {
     return mesh != nullptr && mesh->mode == MtlsMode::Strict;
 }
 
-PeerModes peer_modes(std::span<const PeerAuthentication> all, std::string_view ns, const Settings& settings) {
+PeerModes peer_modes(std::span<const PeerAuthentication* const> all, std::string_view ns, const Settings& settings) {
     PeerModes out;
     const auto keep_older = [](const PeerAuthentication*& kept, const PeerAuthentication& object) {
         if (kept == nullptr || older(object.meta, kept->meta)) kept = &object;
     };
-    for (const PeerAuthentication& object : all) {
+    for (const PeerAuthentication* each : all) {
+        const PeerAuthentication& object = *each;
         const bool root = object.meta.ns == settings.root_namespace;
         if (root && !selects_some(object)) keep_older(out.mesh, object);
         if (root || object.meta.ns != ns) continue;  // a selector in the root namespace selects nothing

@@ -30,7 +30,7 @@ struct PeerModes {
 
     [[nodiscard]] bool strict() const;  // what a workload without an object of its own gets
 };
-[[nodiscard]] PeerModes peer_modes(std::span<const PeerAuthentication> all, std::string_view ns, const Settings& settings);
+[[nodiscard]] PeerModes peer_modes(std::span<const PeerAuthentication* const> all, std::string_view ns, const Settings& settings);
 
 // What a workload with these labels names, if anything.
 [[nodiscard]] std::string peer_policy_key(const PeerModes& modes, const LabelMap& labels, const Settings& settings);

@@ -124,14 +124,16 @@ void set_waypoint(const ObjectMeta& object, std::string_view kind, const MeshVie
     }
 }
 
-void set_policies(std::string_view ns, const LabelMap& labels, const MeshView& mesh, Workload& to) {
+void set_policies(const std::string& ns, const LabelMap& labels, const MeshView& mesh, Workload& to) {
     for (std::string& key : mesh.policies(ns, labels)) to.add_authorization_policies(std::move(key));
 }
+
+std::string pod_uid(const std::string& key, const Settings& settings) { return settings.cluster_id + "//Pod/" + key; }
 
 std::optional<Workload> convert_pod(const Pod& pod, const MeshView& mesh) {
     if (pod.phase == "Succeeded" || pod.phase == "Failed" || pod.ips.empty()) return std::nullopt;
     Workload out;
-    out.set_uid(mesh.settings().cluster_id + "//Pod/" + pod.meta.key());
+    out.set_uid(pod_uid(pod.meta.key(), mesh.settings()));
     out.set_name(pod.meta.name);
     out.set_namespace_(pod.meta.ns);
     for (const base::IpAddr& ip : pod.ips) out.add_addresses(address_bytes(ip));

@@ -99,6 +99,24 @@ const ServiceInfo::PortNames* ServiceInfo::names_of(uint32_t service_port) const
     return found == ports.rend() ? nullptr : &*found;
 }
 
+bool ServiceInfo::before(const ServiceInfo& o) const {
+    if (from_service != o.from_service) return from_service;
+    if (created_ns != o.created_ns) return created_ns < o.created_ns;
+    return sent.namespace_() != o.sent.namespace_() ? sent.namespace_() < o.sent.namespace_() : sent.name() < o.sent.name();
+}
+
+bool ServiceInfo::same_to_members(const ServiceInfo& o) const {
+    const auto same_port = [](const istio::workload::Port& a, const istio::workload::Port& b) {
+        return a.service_port() == b.service_port() && a.target_port() == b.target_port();
+    };
+    return from_service == o.from_service && ports == o.ports && selector == o.selector &&
+           std::equal(sent.ports().begin(), sent.ports().end(), o.sent.ports().begin(), o.sent.ports().end(), same_port);
+}
+
+bool ServiceInfo::same_as(const ServiceInfo& o) const {
+    return created_ns == o.created_ns && same_to_members(o) && sent.SerializeAsString() == o.sent.SerializeAsString();
+}
+
 std::string service_hostname(std::string_view name, std::string_view ns, const Settings& settings) {
     return std::string(name).append(1, '.').append(ns).append(".svc.").append(settings.cluster_domain);
 }
@@ -106,7 +124,7 @@ std::string service_hostname(std::string_view name, std::string_view ns, const S
 ServiceInfo convert_service(const KubeService& service, const ServiceContext& context) {
     ServiceInfo out;
     out.from_service = true;
-    out.meta = &service.meta;
+    out.created_ns = service.meta.created_ns;
     out.selector = service.selector;
     Service& sent = out.sent;
     sent.set_name(service.meta.name);
@@ -136,7 +154,7 @@ std::vector<ServiceInfo> convert_service_entry(const ServiceEntry& entry, const 
     for (const std::string& host : entry.hosts) {
         if (!hosts.insert(host).second) continue;
         ServiceInfo info;
-        info.meta = &entry.meta;
+        info.created_ns = entry.meta.created_ns;
         info.selector = entry.workload_selector;
         Service& sent = info.sent;
         sent.set_name(entry.meta.name);
@@ -162,26 +180,6 @@ std::vector<ServiceInfo> convert_service_entry(const ServiceEntry& entry, const 
         out.push_back(std::move(info));
     }
     return out;
-}
-
-void settle_hostnames(std::vector<ServiceInfo>& services) {
-    // Kubernetes services first, then the oldest.
-    std::sort(services.begin(), services.end(), [](const ServiceInfo& a, const ServiceInfo& b) {
-        if (a.from_service != b.from_service) return a.from_service;
-        if (a.meta != b.meta) return older(*a.meta, *b.meta);
-        return a.sent.hostname() < b.sent.hostname();
-    });
-    std::set<std::string> taken;
-    std::vector<ServiceInfo> kept;
-    std::set<std::string> hosts;
-    for (ServiceInfo& service : services) {
-        if (!taken.insert(service.key()).second) continue;
-        const bool visible = service.sent.visibility() == Service::PUBLIC;
-        const bool first = visible && hosts.insert(service.sent.hostname()).second;
-        service.sent.set_canonical(service.from_service || first);
-        kept.push_back(std::move(service));
-    }
-    services = std::move(kept);
 }
 
 }  // namespace warren::cluster

@@ -5,6 +5,7 @@
 #include "agent/cluster/convert.h"
 #include "agent/cluster/waypoints.h"
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,14 +19,19 @@ struct ServiceInfo {
         std::string name;
         std::string target_name;  // of a container port: what it says is needed, or the port is left out
         bool has_target = false;  // a ServiceEntry port with a targetPort of its own
+        bool operator==(const PortNames&) const = default;
     };
     istio::workload::Service sent;
     std::vector<PortNames> ports;
     LabelMap selector;  // empty: selects nothing
     bool from_service = false;
-    const ObjectMeta* meta = nullptr;  // of the object, borrowed
+    int64_t created_ns = 0;  // of the object, whose name and namespace are those sent
 
     [[nodiscard]] std::string key() const { return sent.namespace_() + '/' + sent.hostname(); }
+    // Of two with one hostname, which counts first: Kubernetes services, then the oldest.
+    [[nodiscard]] bool before(const ServiceInfo& o) const;
+    [[nodiscard]] bool same_as(const ServiceInfo& o) const;
+    [[nodiscard]] bool same_to_members(const ServiceInfo& o) const;  // what workloads in it are told of it
     // By the port's number: of two transports with one number the last counts, as with the reference.
     [[nodiscard]] const PortNames* names_of(uint32_t service_port) const;
 };
@@ -42,10 +48,7 @@ struct ServiceContext {
 [[nodiscard]] std::string service_hostname(std::string_view name, std::string_view ns, const Settings& settings);
 // canonical is true; not for an ExternalName service.
 [[nodiscard]] ServiceInfo convert_service(const KubeService& service, const ServiceContext& context);
-// One per host; canonical is not yet decided.
+// One per host; canonical is not yet decided (service_table.h).
 [[nodiscard]] std::vector<ServiceInfo> convert_service_entry(const ServiceEntry& entry, const ServiceContext& context);
-
-// Of services with the same hostname: drops the losers inside each namespace, and marks those that count in other namespaces.
-void settle_hostnames(std::vector<ServiceInfo>& services);
 
 }  // namespace warren::cluster

@@ -6,11 +6,16 @@
 #include "agent/cluster/mesh_view.h"
 
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace warren::cluster {
 
 using istio::workload::Workload;
+
+// Of objects by "NS/NAME".
+[[nodiscard]] std::string pod_uid(const std::string& key, const Settings& settings);
+[[nodiscard]] std::string workload_entry_uid(const std::string& key, const Settings& settings);
 
 // Nothing while it has no address, and once it has ended.
 [[nodiscard]] std::optional<Workload> convert_pod(const Pod& pod, const MeshView& mesh);
@@ -29,6 +34,6 @@ void set_tunnel(const LabelMap& labels, const LabelMap& annotations, Workload& t
 void set_surroundings(const std::string& network, const MeshView& mesh, Workload& to);
 // The waypoint the object is bound to, or how connections reach the waypoint that it is part of.
 void set_waypoint(const ObjectMeta& object, std::string_view kind, const MeshView& mesh, Workload& to);
-void set_policies(std::string_view ns, const LabelMap& labels, const MeshView& mesh, Workload& to);
+void set_policies(const std::string& ns, const LabelMap& labels, const MeshView& mesh, Workload& to);
 
 }  // namespace warren::cluster

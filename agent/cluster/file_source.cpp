@@ -171,7 +171,7 @@ void FileSource::Impl::look() {
     delivered = delivered || first;
     publish_status(trouble);
     if (!deliver) return;
-    handler->changed(folder.store().objects(), {});
+    handler->changed(folder.store().objects(), first ? std::vector<Change>() : scan->changes);
     const std::lock_guard lock(mutex);
     ++status.deliveries;
 }

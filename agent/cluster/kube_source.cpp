@@ -161,13 +161,13 @@ void KubeSource::Impl::apply(std::map<Key, ReadObject>& taken, std::map<Key, kub
             const bool known = store.contains(kind, name);
             if (!known) read.fragment = strictest_reading(kind, text->second).fragment;
             const bool strict = !known && store.upsert(kind, read.fragment);
-            if (strict) changes.push_back({kind, name, false});
+            if (strict) changes.push_back({kind, name});
             for (std::string& error : read.errors)
                 error += known ? " (its earlier version stays in force)" : strict ? " (until then it lets nothing through)" : " (left out)";
         } else if (store.upsert(kind, read.fragment)) {
-            changes.push_back({kind, name, false});
+            changes.push_back({kind, name});
         } else if (store.remove(kind, name)) {
-            changes.push_back({kind, name, true});
+            changes.push_back({.kind = kind, .key = name, .removed = true});
         }
     }
     const std::lock_guard lock(mutex);
@@ -184,6 +184,8 @@ void KubeSource::Impl::apply(std::map<Key, ReadObject>& taken, std::map<Key, kub
 }
 
 void KubeSource::Impl::deliver(std::vector<Change>& changes) {
+    for (Change& change : changes)
+        if (!change.removed) change.at = store.position(change.kind, change.key);
     handler->changed(store.objects(), changes);
     changes.clear();
     const std::lock_guard lock(mutex);

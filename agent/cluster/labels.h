@@ -26,11 +26,13 @@ struct LabelSelector {
         std::string key;
         Operator op = Operator::In;
         std::vector<std::string> values;
+        bool operator==(const Requirement&) const = default;
     };
     LabelMap match_labels;
     std::vector<Requirement> match_expressions;
 
     [[nodiscard]] bool matches(const LabelMap& labels) const;
+    bool operator==(const LabelSelector&) const = default;
 };
 
 }  // namespace warren::cluster

@@ -61,47 +61,19 @@ Names names_of(const istio::workload::Service& service) {
     return out;
 }
 
-// One type being brought up to date.
-class SetUpdate {
-  public:
-    SetUpdate(xds::ResourceSet& set, MeshResources::Changes& changes) : set_(set), changes_(changes) {}
+bool is_service(const xds::ResourceBlock& block) {
+    bool found = false;
+    block.each_key([&](std::string_view key, uint32_t, bool alias) { found = found || (!alias && key == kServicesGroup); });
+    return found;
+}
 
-    // True when it is not what was there. Names are made of the message, so the same bytes have the same names.
-    template <class MakeNames>
-    bool put(const std::string& name, const google::protobuf::MessageLite& message, MakeNames make_names) {
-        serialize(message, bytes_);
-        ++put_;
-        const xds::ResourceBlock* old = set_.find(name);
-        if (old != nullptr && base::as_text(old->body()) == bytes_) return false;
-        const std::string version = content_version(bytes_);
-        Names names = make_names();
-        const auto done = set_.set({name, version, base::as_bytes(bytes_), std::move(names.aliases), std::move(names.groups)});
-        if (done) {
-            ++changes_.set;
-        } else {
-            changes_.refused.push_back(name + ": " + done.error().message());
-            if (old == nullptr) --put_;
-        }
-        return true;
-    }
-    // Removes what is not there any more.
-    template <class IsThere>
-    void finish(IsThere is_there) {
-        if (set_.size() == put_) return;
-        std::vector<std::string> gone;
-        set_.for_each([&](const xds::ResourceBlock& block) {
-            if (std::string name(block.name()); !is_there(name)) gone.push_back(std::move(name));
-        });
-        for (const std::string& name : gone) set_.erase(name);
-        changes_.removed += gone.size();
-    }
-
-  private:
-    xds::ResourceSet& set_;
-    MeshResources::Changes& changes_;
-    size_t put_ = 0;
-    std::string bytes_;
-};
+xds::Snapshot empty_sets(bool with_workload_type) {
+    xds::Snapshot out;
+    out.try_emplace(std::string(kAddressType));
+    if (with_workload_type) out.try_emplace(std::string(kWorkloadType));
+    out.try_emplace(std::string(kAuthorizationType));
+    return out;
+}
 
 }  // namespace
 
@@ -146,9 +118,12 @@ Outputs outputs_of(const xds::Snapshot& snapshot) {
     return out;
 }
 
-MeshResources::MeshResources(bool with_workload_type) : with_workload_type_(with_workload_type) {
-    for (const std::string& type : types()) sets_.try_emplace(type);
-}
+MeshResources::MeshResources(bool with_workload_type)
+    : with_workload_type_(with_workload_type),
+      sets_(empty_sets(with_workload_type)),
+      addresses_(sets_.find(kAddressType)->second),
+      old_workloads_(with_workload_type ? sets_.find(kWorkloadType)->second : none_),
+      authorizations_(sets_.find(kAuthorizationType)->second) {}
 
 std::vector<std::string> MeshResources::types() const {
     std::vector<std::string> out{std::string(kAddressType)};
@@ -157,29 +132,78 @@ std::vector<std::string> MeshResources::types() const {
     return out;
 }
 
+// Names are made of the message, so the same bytes have the same names.
+template <class MakeNames>
+void MeshResources::put(xds::ResourceSet& set, const std::string& name, const google::protobuf::MessageLite& message,
+                        MakeNames make_names) {
+    serialize(message, bytes_);
+    const xds::ResourceBlock* old = set.find(name);
+    if (old == nullptr || base::as_text(old->body()) != bytes_) {
+        const std::string version = content_version(bytes_);
+        Names names = make_names();
+        const auto done = set.set({name, version, base::as_bytes(bytes_), std::move(names.aliases), std::move(names.groups)});
+        // The older type has the same workloads once more: not counted twice.
+        const bool counts = &set != &old_workloads_;
+        if (counts && done) ++changes_.set;
+        if (counts && done && old == nullptr && &message == &address_ && address_.has_service()) ++services_;
+        if (counts && !done) refused_.insert_or_assign(name, done.error().message());
+        if (done && !refused_.empty()) refused_.erase(name);
+        if (whole_ && done) old = set.find(name);
+    }
+    if (whole_ && old != nullptr) seen_.insert(old);
+}
+
+void MeshResources::remove(xds::ResourceSet& set, const std::string& name) {
+    if (!refused_.empty()) refused_.erase(name);
+    const xds::ResourceBlock* old = set.find(name);
+    if (old == nullptr) return;
+    if (&set == &addresses_ && is_service(*old)) --services_;
+    if (&set != &old_workloads_) ++changes_.removed;
+    set.erase(name);
+}
+
+void MeshResources::set_workload(const std::string& uid, Workload& workload) {
+    address_.mutable_workload()->Swap(&workload);
+    const auto names = [this] { return names_of(address_.workload()); };
+    put(addresses_, uid, address_, names);
+    if (with_workload_type_) put(old_workloads_, uid, address_.workload(), names);
+}
+
+void MeshResources::set_service(const std::string& key, istio::workload::Service& service) {
+    address_.mutable_service()->Swap(&service);
+    put(addresses_, key, address_, [this] { return names_of(address_.service()); });
+}
+
+void MeshResources::set_authorization(const std::string& key, const istio::security::Authorization& policy) {
+    put(authorizations_, key, policy, [] { return Names{}; });
+}
+
+void MeshResources::remove_workload(const std::string& uid) {
+    remove(addresses_, uid);
+    if (with_workload_type_) remove(old_workloads_, uid);
+}
+
+void MeshResources::sweep(xds::ResourceSet& set) {
+    std::vector<std::string> gone;
+    set.for_each([&](const xds::ResourceBlock& block) {
+        if (!seen_.contains(&block)) gone.emplace_back(block.name());
+    });
+    for (const std::string& name : gone) remove(set, name);
+}
+
+void MeshResources::end_whole() {
+    for (xds::ResourceSet* set : {&addresses_, &old_workloads_, &authorizations_}) sweep(*set);
+    seen_ = {};
+    whole_ = false;
+}
+
 MeshResources::Changes MeshResources::update(Outputs outputs) {
-    Changes changes, same;  // the older type has the same workloads once more: not counted twice
-    xds::ResourceSet none;
-    SetUpdate addresses(sets_.find(kAddressType)->second, changes);
-    SetUpdate workloads(with_workload_type_ ? sets_.find(kWorkloadType)->second : none, same);
-    Address address;
-    for (auto& [name, service] : outputs.services) {
-        address.mutable_service()->Swap(&service);
-        addresses.put(name, address, [&] { return names_of(address.service()); });
-    }
-    for (auto& [name, workload] : outputs.workloads) {
-        address.mutable_workload()->Swap(&workload);
-        const auto names = [&] { return names_of(address.workload()); };
-        addresses.put(name, address, names);
-        if (with_workload_type_) workloads.put(name, address.workload(), names);
-    }
-    const auto is_workload = [&](const std::string& name) { return outputs.workloads.contains(name); };
-    addresses.finish([&](const std::string& name) { return is_workload(name) || outputs.services.contains(name); });
-    workloads.finish(is_workload);
-    SetUpdate authorizations(sets_.find(kAuthorizationType)->second, changes);
-    for (const auto& [name, policy] : outputs.authorizations) authorizations.put(name, policy, [] { return Names{}; });
-    authorizations.finish([&](const std::string& name) { return outputs.authorizations.contains(name); });
-    return changes;
+    begin_whole();
+    for (auto& [key, service] : outputs.services) set_service(key, service);
+    for (auto& [uid, workload] : outputs.workloads) set_workload(uid, workload);
+    for (const auto& [key, policy] : outputs.authorizations) set_authorization(key, policy);
+    end_whole();
+    return take_changes();
 }
 
 }  // namespace warren::cluster

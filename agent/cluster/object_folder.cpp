@@ -127,7 +127,9 @@ void ObjectFolder::forget(const std::set<std::string>& names) {
     if (names.empty()) return;
     for (auto at = owners_.begin(); at != owners_.end();) {
         if (names.contains(at->second)) {
-            store_.remove(static_cast<ObjectKind>(at->first[0] - 'a'), at->first.substr(1));
+            const auto kind = static_cast<ObjectKind>(at->first[0] - 'a');
+            store_.remove(kind, at->first.substr(1));
+            changed_.insert_or_assign({kind, at->first.substr(1)}, true);
             at = owners_.erase(at);
         } else {
             ++at;
@@ -152,6 +154,7 @@ bool ObjectFolder::apply(Candidates& candidates) {
         each_kind([&](ObjectKind kind, auto list) {
             for (auto& object : objects.*list) {
                 owners_.emplace(owner_key(kind, object.meta), name);
+                changed_.insert_or_assign({kind, object.meta.key()}, false);
                 Objects one;
                 (one.*list).push_back(std::move(object));
                 store_.upsert(kind, one);
@@ -160,6 +163,13 @@ bool ObjectFolder::apply(Candidates& candidates) {
         });
     }
     return !accepted.empty();
+}
+
+std::vector<Change> ObjectFolder::take_changes() {
+    std::vector<Change> out;
+    for (const auto& [what, gone] : std::exchange(changed_, {}))
+        out.push_back({what.first, what.second, gone, gone ? 0 : store_.position(what.first, what.second)});
+    return out;
 }
 
 base::Result<ObjectFolder::Scan> ObjectFolder::scan(const Touched& touched) {
@@ -201,6 +211,7 @@ base::Result<ObjectFolder::Scan> ObjectFolder::scan(const Touched& touched) {
         again = apply(refused);
     }
     first_ = false;
+    out.changes = take_changes();
     return out;
 }
 

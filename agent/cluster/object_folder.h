@@ -18,6 +18,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace warren::cluster {
@@ -37,8 +38,9 @@ class ObjectFolder {
         bool all = false;
     };
     struct Scan {
-        bool changed = false;    // the objects
-        bool unsettled = false;  // look again soon: something is on its way in or out
+        bool changed = false;         // the objects
+        std::vector<Change> changes;  // which
+        bool unsettled = false;       // look again soon: something is on its way in or out
     };
     // Looks at all files, reads those that changed. The error is the folder's.
     base::Result<Scan> scan(const Touched& touched);
@@ -75,12 +77,14 @@ class ObjectFolder {
     bool find_conflict(Candidates& candidates);
     void forget(const std::set<std::string>& names);
     bool apply(Candidates& candidates);
+    std::vector<Change> take_changes();
 
     const std::string path_;
     const base::Clock& clock_;
     std::map<std::string, File> files_;
     ObjectStore store_;
-    std::unordered_map<std::string, std::string> owners_;  // kind and key of an object -> file
+    std::unordered_map<std::string, std::string> owners_;         // kind and key of an object -> file
+    std::map<std::pair<ObjectKind, std::string>, bool> changed_;  // of this scan: whether it is gone
     uint64_t reads_ = 0, refusals_ = 0;
     bool first_ = true;
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "agent/cluster/kube_objects.h"
+#include "agent/cluster/object_change.h"
 
 #include <array>
 #include <cstddef>
@@ -15,21 +16,6 @@
 
 namespace warren::cluster {
 
-// In the order of the members of Objects.
-enum class ObjectKind : uint8_t {
-    Pod,
-    Node,
-    Namespace,
-    Service,
-    EndpointSlice,
-    WorkloadEntry,
-    ServiceEntry,
-    Gateway,
-    GatewayClass,
-    AuthorizationPolicy,
-    PeerAuthentication,
-};
-inline constexpr size_t kObjectKinds = 11;
 [[nodiscard]] std::string_view to_string(ObjectKind kind) noexcept;
 
 class ObjectStore {
@@ -38,6 +24,9 @@ class ObjectStore {
     [[nodiscard]] size_t count(ObjectKind kind) const { return index_[static_cast<size_t>(kind)].size(); }
 
     [[nodiscard]] bool contains(ObjectKind kind, const std::string& key) const { return index_[static_cast<size_t>(kind)].count(key) != 0; }
+
+    // In the list of its kind; it is there.
+    [[nodiscard]] size_t position(ObjectKind kind, const std::string& key) const { return index_[static_cast<size_t>(kind)].at(key); }
 
     // Takes the one object of the kind that is in the fragment, in place of one of the same key ("NS/NAME"); false when there is none.
     bool upsert(ObjectKind kind, Objects& fragment);

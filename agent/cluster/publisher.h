@@ -4,9 +4,10 @@
 // after. The server and the workloads outlive it; the source is stopped before it ends.
 #pragma once
 
-#include "agent/cluster/convert.h"
+#include "agent/cluster/conversion.h"
 #include "agent/cluster/mesh_resources.h"
 #include "agent/cluster/node_authorizer.h"
+#include "agent/cluster/node_runs.h"
 #include "agent/cluster/source.h"
 #include "agent/xds/server.h"
 #include "base/clock.h"
@@ -14,7 +15,6 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,7 +29,7 @@ class Publisher final : public SourceHandler {
         const base::Clock* clock = nullptr;
     };
     Publisher(Settings settings, bool with_workload_type, Parts parts)
-        : settings_(std::move(settings)), parts_(parts), resources_(with_workload_type) {}
+        : parts_(parts), runs_(settings.trust_domain), conversion_(std::move(settings)), resources_(with_workload_type) {}
 
     void changed(const Objects& objects, const std::vector<Change>& changes) override;
 
@@ -48,14 +48,12 @@ class Publisher final : public SourceHandler {
     [[nodiscard]] xds::Snapshot snapshot() const;  // as published last
 
   private:
-    using Runs = std::set<std::pair<std::string, std::string>>;  // node, identity
-    [[nodiscard]] Runs runs_of(const Objects& objects) const;
-    void publish(const Runs& next);
+    void publish(const NodeRuns::Difference& runs);
 
-    const Settings settings_;
     const Parts parts_;
-    MeshResources resources_;   // of the source's thread
-    Runs runs_;                 // likewise
+    NodeRuns runs_;  // of the source's thread, as the next two
+    Conversion conversion_;
+    MeshResources resources_;
     mutable std::mutex mutex_;  // below
     Status status_;
     xds::Snapshot published_;

@@ -13,14 +13,6 @@
 
 namespace warren::cluster {
 
-struct Change {
-    ObjectKind kind = ObjectKind::Pod;
-    std::string key;  // "NS/NAME", "/NAME" for kinds that live in no namespace
-    bool removed = false;
-
-    bool operator==(const Change&) const = default;
-};
-
 class SourceHandler {
   public:
     virtual ~SourceHandler() = default;

@@ -92,15 +92,37 @@ void warn(Diagnostics& to, std::string_view kind, const ObjectMeta& object, cons
 
 }  // namespace
 
-Waypoints::Waypoints(const Objects& objects, const NamespaceMap& namespaces, const std::string& network) : namespaces_(namespaces) {
+bool Waypoint::same_as(const Waypoint& o) const {
+    const auto text = [](const auto& message) { return message ? message->SerializeAsString() : std::string(); };
+    return for_services == o.for_services && for_workloads == o.for_workloads && from == o.from && namespaces == o.namespaces &&
+           tunnel.has_value() == o.tunnel.has_value() && text(tunnel) == text(o.tunnel) &&
+           address.SerializeAsString() == o.address.SerializeAsString();
+}
+
+Waypoints::Waypoints(std::span<const Gateway* const> gateways, std::span<const GatewayClass> gateway_classes,
+                     const NamespaceMap& namespaces, const std::string& network)
+    : namespaces_(namespaces) {
     std::map<std::string_view, const ObjectMeta*> classes;
-    for (const GatewayClass& c : objects.gateway_classes) classes.emplace(c.meta.name, &c.meta);
-    for (const Gateway& gateway : objects.gateways) {
+    for (const GatewayClass& c : gateway_classes) classes.emplace(c.meta.name, &c.meta);
+    for (const Gateway* each : gateways) {
+        const Gateway& gateway = *each;
         const auto found = classes.find(gateway.class_name);
         Waypoint waypoint = make_waypoint(gateway, found == classes.end() ? nullptr : found->second);
         if (gateway.programmed && fill_address(gateway, network, waypoint.address))
             by_key_.emplace(gateway.meta.key(), std::move(waypoint));
     }
+}
+
+std::set<std::string, std::less<>> Waypoints::difference(const Waypoints& a, const Waypoints& b) {
+    std::set<std::string, std::less<>> out;
+    for (const auto* pair : {&a, &b}) {
+        const Waypoints& other = pair == &a ? b : a;
+        for (const auto& [key, waypoint] : pair->by_key_) {
+            const auto found = other.by_key_.find(key);
+            if (found == other.by_key_.end() || !found->second.same_as(waypoint)) out.insert(waypoint.name);
+        }
+    }
+    return out;
 }
 
 const Waypoint* Waypoints::find(std::string_view ns, std::string_view name) const {

@@ -11,6 +11,8 @@
 
 #include <map>
 #include <optional>
+#include <set>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -23,17 +25,23 @@ struct Waypoint {
     std::optional<istio::workload::ApplicationTunnel> tunnel;  // how its own pods want inbound connections
     Listener::From from = Listener::From::Same;
     LabelSelector namespaces;
+
+    [[nodiscard]] bool same_as(const Waypoint& o) const;
 };
 
 class Waypoints {
   public:
     using NamespaceMap = std::map<std::string, const Namespace*, std::less<>>;
 
-    // The namespaces outlive the Waypoints.
-    Waypoints(const Objects& objects, const NamespaceMap& namespaces, const std::string& network);
+    // The namespaces outlive the Waypoints; of the objects the gateways and their classes count.
+    Waypoints(std::span<const Gateway* const> gateways, std::span<const GatewayClass> gateway_classes, const NamespaceMap& namespaces,
+              const std::string& network);
 
     // The waypoint that a pod or entry with these labels is an instance of.
     [[nodiscard]] const Waypoint* of_instance(std::string_view ns, const LabelMap& labels) const;
+
+    // Names of those that are not the same in both.
+    [[nodiscard]] static std::set<std::string, std::less<>> difference(const Waypoints& a, const Waypoints& b);
 
     // What the object is bound to; null: nothing. kind is for the warning.
     [[nodiscard]] const Waypoint* of_workload(const ObjectMeta& object, std::string_view kind, Diagnostics& problems) const;

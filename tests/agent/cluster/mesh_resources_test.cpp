@@ -81,7 +81,7 @@ TEST_CASE("mesh resources: versions are of the content alone, and what did not c
     const auto* w2 = &block(one, kAddressType, "Kubernetes//Pod/shop/w2");
     const xds::Snapshot before = one.snapshot();
     const auto changes = one.update(outputs(list("10.0.0.1")));
-    CHECK((changes.set == 1 && changes.removed == 0 && changes.refused.empty()));
+    CHECK((changes.set == 1 && changes.removed == 0 && one.refused().empty()));
     CHECK(w2 == &block(one, kAddressType, "Kubernetes//Pod/shop/w2"));
     CHECK(before.find(kAddressType)->second.find(kW1)->version() != block(one, kAddressType, kW1).version());
     two.update(outputs(list("10.0.0.1")));  // another history, another process: the same versions
