@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // warren-bench: the project's measurements, for anyone to repeat.
 #include "tools/bench/ca_bench.h"
+#include "tools/bench/conversion_bench.h"
 #include "tools/bench/load_commands.h"
 #include "tools/bench/policy_bench.h"
 #include "tools/bench/verdict_bench.h"
@@ -28,6 +29,13 @@ int main(int argc, char** argv) {
     xds_command->add_option("--rate", xds.changes_per_second, "changes a second in the churn")->check(CLI::Range(1, 100'000));
     xds_command->add_option("--seconds", xds.seconds, "of churn")->check(CLI::Range(1, 3'600));
 
+    warren::bench::ConversionBenchOptions conversion;
+    CLI::App* conversion_command = app.add_subcommand("conversion", "Kubernetes objects to resources: everything, and what changed");
+    conversion_command->add_flag("--json", conversion.json, "machine-readable report");
+    conversion_command->add_option("--pods", conversion.pods, "of the mesh")->check(CLI::Range(1'000, 10'000'000));
+    conversion_command->add_option("--batch", conversion.batch, "changes converted at once")->check(CLI::Range(1, 100'000));
+    conversion_command->add_option("--rounds", conversion.rounds, "times that each change is made")->check(CLI::Range(1, 10'000));
+
     warren::bench::CaBenchOptions ca;
     CLI::App* ca_command = app.add_subcommand("ca", "signing certificates: the authority alone, and the service over gRPC");
     ca_command->add_flag("--json", ca.json, "machine-readable report");
@@ -46,11 +54,12 @@ int main(int argc, char** argv) {
     CLI11_PARSE(app, argc, argv);
 
     auto asked = load.run();
-    auto report = asked             ? *std::move(asked)
-                  : *policy_command ? warren::bench::policy_bench(policy)
-                  : *xds_command    ? warren::bench::xds_bench(xds)
-                  : *ca_command     ? warren::bench::ca_bench(ca)
-                                    : warren::bench::verdict_bench(verdicts);
+    auto report = asked                 ? *std::move(asked)
+                  : *policy_command     ? warren::bench::policy_bench(policy)
+                  : *xds_command        ? warren::bench::xds_bench(xds)
+                  : *conversion_command ? warren::bench::conversion_bench(conversion)
+                  : *ca_command         ? warren::bench::ca_bench(ca)
+                                        : warren::bench::verdict_bench(verdicts);
     if (!report) {
         std::fprintf(stderr, "warren-bench: %s\n", report.error().message().c_str());
         return 1;

@@ -25,6 +25,7 @@
 #include <sstream>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace warren::bench {
@@ -35,71 +36,126 @@ using Time = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr std::chrono::seconds kPatience{120};
+constexpr const char* kTruth = "/truth";  // in the folder
 
 double ms_since(Time::time_point begin) { return std::chrono::duration<double, std::milli>(Time::now() - begin).count(); }
 
-// A sum over all resources that does not depend on their order.
-uint64_t mark(std::string_view name, std::string_view version, std::string_view body) {
+// A version, as a control plane would make it of the content.
+uint64_t mark(std::string_view name, std::string_view body) {
     const std::hash<std::string_view> hash;
-    uint64_t h = hash(name) * 0x9e3779b97f4a7c15u ^ (hash(body) + hash(version) * 31);
+    uint64_t h = hash(name) * 0x9e3779b97f4a7c15u ^ hash(body);
     h ^= h >> 32;
     return h * 0xd6e8feb86659fd93u;
 }
 
-class Marks final : public xds::Handler {
+// A resource as one text. Names and versions have no zero byte.
+std::string content(std::string_view name, std::string_view version, std::string_view body) {
+    return std::string(name).append(1, '\0').append(version).append(1, '\0').append(body);
+}
+
+// What fifty nodes hold, each content once: two that hold the same entry hold the same bytes.
+class Pool {
   public:
-    std::vector<xds::Rejection> apply(const xds::Update& update) override {
+    using Entry = std::shared_ptr<const std::string>;
+    Entry intern(std::string text) {
         const std::lock_guard lock(mutex_);
-        for (const auto& resource : update.resources) {
-            uint64_t& held = marks_[std::hash<std::string_view>{}(resource.name)];
-            sum_ -= held;
-            held = mark(resource.name, resource.version, base::as_text(resource.body));
-            sum_ += held;
+        std::weak_ptr<const std::string>& known = entries_[text];
+        if (Entry held = known.lock()) return held;
+        auto made = std::make_shared<const std::string>(std::move(text));
+        known = made;
+        if (entries_.size() > 2 * live_ + 1'000) {
+            std::erase_if(entries_, [](const auto& e) { return e.second.expired(); });
+            live_ = entries_.size();
         }
-        for (const auto name : update.removed) {
-            const auto held = marks_.find(std::hash<std::string_view>{}(name));
-            if (held == marks_.end()) continue;
-            sum_ -= held->second;
-            marks_.erase(held);
-        }
-        return {};
-    }
-    uint64_t sum() const {
-        const std::lock_guard lock(mutex_);
-        return sum_;
+        return made;
     }
 
   private:
-    mutable std::mutex mutex_;
-    std::unordered_map<uint64_t, uint64_t> marks_;
-    uint64_t sum_ = 0;
+    std::mutex mutex_;
+    std::unordered_map<std::string, std::weak_ptr<const std::string>> entries_;
+    size_t live_ = 0;
 };
+
+class Held final : public xds::Handler {
+  public:
+    explicit Held(Pool& pool) : pool_(pool) {}
+    std::vector<xds::Rejection> apply(const xds::Update& update) override {
+        const std::lock_guard lock(mutex_);
+        for (const auto& resource : update.resources)
+            held_[name_of(update.type_url, resource.name)] =
+                pool_.intern(content(resource.name, resource.version, base::as_text(resource.body)));
+        for (const auto name : update.removed) held_.erase(name_of(update.type_url, name));
+        return {};
+    }
+    // Whether it holds these and no others.
+    bool same(const std::vector<Pool::Entry>& all) const {
+        const std::lock_guard lock(mutex_);
+        std::unordered_set<const std::string*> own;
+        for (const auto& [name, entry] : held_) own.insert(entry.get());
+        return held_.size() == all.size() && own.size() == all.size() &&
+               std::all_of(all.begin(), all.end(), [&](const Pool::Entry& entry) { return own.contains(entry.get()); });
+    }
+
+  private:
+    static size_t name_of(std::string_view type, std::string_view name) {
+        return std::hash<std::string_view>{}(name) * 31 + std::hash<std::string_view>{}(type);
+    }
+    Pool& pool_;
+    mutable std::mutex mutex_;
+    std::unordered_map<size_t, Pool::Entry> held_;
+};
+
+// The truth in a file: each resource's size, then its content.
+void write_truth(const std::string& path, const xds::Snapshot& sets) {
+    std::ofstream out(path, std::ios::binary);
+    for (const auto& [type, set] : sets)
+        set.for_each([&](const xds::ResourceBlock& b) {
+            const std::string text = content(b.name(), b.version(), base::as_text(b.body()));
+            const uint64_t size = text.size();
+            out.write(reinterpret_cast<const char*>(&size), sizeof size);
+            out.write(text.data(), static_cast<std::streamsize>(text.size()));
+        });
+}
+
+std::vector<Pool::Entry> read_truth(const std::string& path, Pool& pool) {
+    std::vector<Pool::Entry> out;
+    std::ifstream in(path, std::ios::binary);
+    for (uint64_t size = 0; in.read(reinterpret_cast<char*>(&size), sizeof size);) {
+        std::string text(size, '\0');
+        if (!in.read(text.data(), static_cast<std::streamsize>(size))) break;
+        out.push_back(pool.intern(std::move(text)));
+    }
+    return out;
+}
 
 struct Order {
     int port = 0;
-    uint32_t nodes = 0;  // how many there are to be from now on; 0: report the sums, one after the other
+    uint32_t nodes = 0;  // how many there are to be from now on; 0: compare with the truth, one after the other
 };
 
 // The nodes' process: takes orders until the pipe ends.
-void be_nodes(int orders, int answers, const std::string& root) {
+void be_nodes(int orders, int answers, const std::string& folder) {
     struct Node {
-        Marks marks;
+        explicit Node(Pool& pool) : held(pool) {}
+        Held held;
         std::unique_ptr<xds::Client> client;
     };
+    Pool pool;
     std::vector<std::unique_ptr<Node>> nodes;
     for (Order order; ::read(orders, &order, sizeof order) == static_cast<ssize_t>(sizeof order);) {
         if (order.nodes == 0) {
+            const auto truth = read_truth(folder + kTruth, pool);
             for (const auto& node : nodes) {
-                const uint64_t sum = node->marks.sum();
-                if (::write(answers, &sum, sizeof sum) != static_cast<ssize_t>(sizeof sum)) ::_exit(1);
+                const uint64_t same = node->held.same(truth) ? 1 : 0;
+                if (::write(answers, &same, sizeof same) != static_cast<ssize_t>(sizeof same)) ::_exit(1);
             }
         }
         while (nodes.size() < order.nodes) {
-            auto node = std::make_unique<Node>();
+            auto node = std::make_unique<Node>(pool);
             xds::ClientOptions options;
             options.address = "https://localhost:" + std::to_string(order.port);
-            options.roots = xds::RootSource::file(root);
-            auto client = xds::Client::create(std::move(options), node->marks);
+            options.roots = xds::RootSource::file(folder + "/cert.pem");
+            auto client = xds::Client::create(std::move(options), node->held);
             if (!client) ::_exit(1);
             node->client = std::move(*client);
             node->client->start();
@@ -177,14 +233,8 @@ struct Bench {
         TRY(sets[std::string(xds::kAddressType)].set({name, version, base::as_bytes(body)}));
         return server->publish(sets);
     }
-    uint64_t truth() const {
-        uint64_t sum = 0;
-        for (const auto& [type, set] : sets)
-            set.for_each([&](const xds::ResourceBlock& b) { sum += mark(b.name(), b.version(), base::as_text(b.body())); });
-        return sum;
-    }
-
     MeshSize size;
+    std::string folder;
     int orders = -1, answers = -1;
     xds::Snapshot sets;
     std::vector<std::string> names;  // of workloads
@@ -209,8 +259,7 @@ base::Result<void> load(Bench& bench, const MeshCase& mesh) {
         if (workload) bench.names.emplace_back(name);
         std::vector<std::string> aliases;
         if (kind == ResourceKind::Address) aliases.push_back("network/10.0.0." + std::to_string(seen));
-        const auto set =
-            bench.sets[type].set({name, fmt::format("{:016x}", mark(name, "", base::as_text(bytes))), bytes, std::move(aliases)});
+        const auto set = bench.sets[type].set({name, fmt::format("{:016x}", mark(name, base::as_text(bytes))), bytes, std::move(aliases)});
         if (!set && result) result = set.error();
     });
     return result;
@@ -250,12 +299,12 @@ base::Result<void> measure_churn(Bench& bench, const XdsBenchOptions& options, R
     }
     std::this_thread::sleep_for(milliseconds(static_cast<int>(report.debounce_ms) + 20));
     TRY(bench.wait_current());
-    const uint64_t truth = bench.truth();
+    write_truth(bench.folder + kTruth, bench.sets);
     TRY(bench.order(0));
     for (uint32_t i = 0; i < options.nodes; ++i) {
-        uint64_t sum = 0;
-        if (::read(bench.answers, &sum, sizeof sum) != static_cast<ssize_t>(sizeof sum)) return base::os_error("read");
-        report.same += sum == truth ? 1 : 0;
+        uint64_t same = 0;
+        if (::read(bench.answers, &same, sizeof same) != static_cast<ssize_t>(sizeof same)) return base::os_error("read");
+        report.same += static_cast<uint32_t>(same);
     }
     return {};
 }
@@ -342,12 +391,13 @@ base::Result<std::string> xds_bench(const XdsBenchOptions& options) {
     if (child < 0) return base::os_error("fork");
     if (child == 0) {
         ::close(orders[1]), ::close(answers[0]);
-        be_nodes(orders[0], answers[1], folder.path + "/cert.pem");
+        be_nodes(orders[0], answers[1], folder.path);
     }
     base::Fd unused_in(orders[0]), unused_out(answers[1]), in(answers[0]);
     base::Fd out(orders[1]);
     unused_in.reset(), unused_out.reset();
     Bench bench;
+    bench.folder = folder.path;
     bench.orders = out.get(), bench.answers = in.get();
     auto report = run(bench, options, folder.path);
     out.reset();
