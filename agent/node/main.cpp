@@ -76,6 +76,11 @@ base::Result<int> run(std::vector<std::string> args) {
 
 base::Result<int> take_out(std::vector<std::string> args) {
     const ReadSettings read = TRY(settings_from(std::move(args), Purpose::Uninstall));
+    if (read.effective.help) {  // whoever asks what it does has not asked for it yet
+        std::puts("warren-agent uninstall [--flags]: detaches every program of the instance and removes its pins\n");
+        std::fputs(settings_help().c_str(), stdout);
+        return 0;
+    }
     TRY(uninstall(read.settings));
     std::printf("warren-agent: instance %s is out of the kernel\n", read.settings.instance.c_str());
     return 0;
