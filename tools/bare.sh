@@ -4,6 +4,8 @@
 #   tools/bare.sh ROOT COMMAND...      ROOT is made when it does not exist; needs root and debootstrap
 #   tools/bare.sh --remove ROOT        unmounts and removes it
 #
+# CCACHE_DIR, when set, is lent to it as its compiler cache: what is tried is the path, not the patience.
+#
 # The mounts are those that a build and kernel tests need: /proc, /sys (recursively: cgroups, BTF, bpf), /dev, and tmpfs on /tmp and /run.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -19,7 +21,7 @@ if [ "${1:-}" = --remove ]; then
     rm -rf --one-file-system "$2"
     exit 0
 fi
-[ $# -ge 2 ] || { sed -n '2,9p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,8p' "$0" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || { echo "bare.sh needs root: it makes and enters a root file system" >&2; exit 1; }
 mkdir -p "$1"
 root=$(realpath "$1")
@@ -50,9 +52,16 @@ mountpoint -q "$root/proc" || {
     mount -t tmpfs tmpfs "$root/tmp"
     mount -t tmpfs tmpfs "$root/run"
 }
+cache=()
+if [ -n "${CCACHE_DIR:-}" ]; then
+    mkdir -p "$root/root/.ccache"
+    mountpoint -q "$root/root/.ccache" || mount --bind "$CCACHE_DIR" "$root/root/.ccache"
+    # Paths below the checkout count as relative ones, as they do where the cache was filled.
+    cache=(CCACHE_DIR=/root/.ccache CCACHE_BASEDIR=/warren)
+fi
 # A clean clone: what is not committed is not there. A bare machine has no git, so it is cloned from outside.
 rm -rf "$root/warren"
 git clone -q "$here" "$root/warren"
 exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb \
-    ${PIP_CERT:+PIP_CERT="$PIP_CERT"} ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} ${CI:+CI="$CI"} \
+    ${PIP_CERT:+PIP_CERT="$PIP_CERT"} ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} ${CI:+CI="$CI"} "${cache[@]}" \
     sh -c 'cd /warren && exec "$@"' sh "$@"
