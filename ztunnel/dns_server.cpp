@@ -16,7 +16,8 @@ const base::log::Area kDns("dns");
 
 constexpr int kMessagesPerTurn = 64;  // of one listener, then the worker's other descriptors have their turn
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
-constexpr int kBacklog = 128;  // contract 8.4
+constexpr int kBacklog = 128;      // contract 8.4
+constexpr int kMostQueued = 4096;  // datagrams: more than a socket's buffer of the usual 208 KiB holds
 
 std::vector<base::SockAddr> listen_addresses(const DnsSettings& settings) {
     const uint16_t port = settings.listen.port;
@@ -36,13 +37,21 @@ class DnsServer::UdpListener final : public base::IoHandler {
         server_.context_.loop.remove(*this);
         fd_.reset();
     }
+    [[nodiscard]] base::Result<base::Fd> hold() const { return base::Fd::dup(fd_.get()); }
+    // Reads what has arrived, then nothing more; answers still leave.
+    void drain() {
+        read_some(kMostQueued);
+        if (fd_.valid()) server_.context_.loop.remove(*this);
+    }
     bool send(dns::Bytes message, const base::SockAddr& to) { return fd_.valid() && send_to(fd_.get(), message, to, address_.family()); }
     [[nodiscard]] const base::SockAddr& address() const { return address_; }
+    size_t waiting = 0;  // queries of its own that are not answered
 
   private:
-    void on_io(uint32_t) override {
+    void on_io(uint32_t) override { read_some(kMessagesPerTurn); }
+    void read_some(int most) {
         std::array<uint8_t, DnsTcpClient::kMaxQuery> space;
-        for (int i = 0; i < kMessagesPerTurn && fd_.valid(); ++i) {
+        for (int i = 0; i < most && fd_.valid(); ++i) {
             const auto datagram = receive(fd_.get(), space);
             if (!datagram || !*datagram) return;
             // A process of the pod may forge our own address as its source: an answer to ourselves would be answered for ever.
@@ -70,10 +79,17 @@ class DnsServer::TcpListener final : public base::IoHandler {
         fd_.reset();
     }
     [[nodiscard]] const base::SockAddr& address() const { return address_; }
+    [[nodiscard]] base::Result<base::Fd> hold() const { return base::Fd::dup(fd_.get()); }
+    // What has connected already is taken: closing the socket would reset it.
+    void drain() {
+        accept_some(kBacklog);
+        stop();
+    }
 
   private:
-    void on_io(uint32_t) override {
-        for (int i = 0; i < kMessagesPerTurn; ++i) {
+    void on_io(uint32_t) override { accept_some(kMessagesPerTurn); }
+    void accept_some(int most) {
+        for (int i = 0; i < most; ++i) {
             auto accepted = accept_one(fd_.get());
             if (!accepted) {
                 // Out of descriptors: the connection stays queued, and asking again at once would be all the worker does.
@@ -200,7 +216,9 @@ void DnsServer::bury(Pending& pending) {
     pending.silence();
     base::LinkList<Pending>::remove(pending);
     --pending_count_;
+    if (pending.origin.listener != nullptr) --pending.origin.listener->waiting;
     context_.loop.bury(std::unique_ptr<base::Buried>(&pending));
+    if (draining_) close_answered();
 }
 
 const policy::Workload* DnsServer::source() {
@@ -230,6 +248,7 @@ void DnsServer::handle(const Origin& origin, dns::Bytes message) {
     auto* pending = new Pending(*this, origin, query, message);
     pending_.push_back(*pending);
     ++pending_count_;
+    if (origin.listener != nullptr) ++origin.listener->waiting;
     if (local != nullptr) return forward(*pending);
     pending->wait_for_record();
 }
@@ -310,18 +329,27 @@ void DnsServer::on_mesh_change() {
     }
 }
 
+base::Result<std::vector<base::Fd>> DnsServer::hold_sockets() const {
+    std::vector<base::Fd> out;
+    for (const auto& listener : udp_) out.push_back(TRY(listener->hold()));
+    for (const auto& listener : tcp_) out.push_back(TRY(listener->hold()));
+    return out;
+}
+
 void DnsServer::drain() {
-    for (auto& listener : udp_) listener->stop();
-    for (auto& listener : tcp_) listener->stop();
-    base::LinkList<Pending> all;
-    all.take(pending_);
-    while (Pending* pending = all.pop_front()) {
-        pending_.push_back(*pending);
-        if (!pending->origin.tcp()) bury(*pending);
-    }
+    for (auto& listener : udp_) listener->drain();
+    for (auto& listener : tcp_) listener->drain();
+    draining_ = true;
+    close_answered();
     std::vector<DnsTcpClient*> clients;
     for (const auto& [id, client] : clients_) clients.push_back(client.get());
     for (DnsTcpClient* client : clients) client->drain();  // an idle one closes, and is buried
+}
+
+// A UDP socket has no use once nobody waits for an answer from it.
+void DnsServer::close_answered() {
+    for (const auto& listener : udp_)
+        if (listener->waiting == 0) listener->stop();
 }
 
 void DnsServer::log(const dns::Query& query, std::string_view result, size_t records) {

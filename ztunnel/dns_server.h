@@ -49,7 +49,10 @@ class DnsServer final : private DnsTcpClient::Owner {
 
     // The snapshot or the pod's record changed: queries that waited for the record go on.
     void on_mesh_change();
-    // Listeners close at once, so that a successor on the same ports gets every datagram; TCP clients get what they have asked for.
+    // Duplicates of the sockets, so that new queries can be led to a successor before drain() (succession.h).
+    [[nodiscard]] base::Result<std::vector<base::Fd>> hold_sockets() const;
+    // What has arrived is taken, then nothing new. Whoever has asked is answered, and UDP sockets close with the last answer; TCP clients
+    // that were answered are closed, those that have just come may ask once.
     void drain();
     [[nodiscard]] bool idle() const { return pending_count_ == 0 && clients_.empty(); }
 
@@ -87,6 +90,7 @@ class DnsServer final : private DnsTcpClient::Owner {
     void hand_on(const Pending& pending, const DnsExchange::Answer& answer, uint32_t age_s);
     void give_up(Pending& pending);
     void bury(Pending& pending);
+    void close_answered();
     void log(const dns::Query& query, std::string_view result, size_t records);
 
     DnsServerContext context_;
@@ -98,6 +102,7 @@ class DnsServer final : private DnsTcpClient::Owner {
     uint64_t last_client_ = 0;
     base::LinkList<Pending> pending_;  // owned
     size_t pending_count_ = 0;
+    bool draining_ = false;
 };
 
 }  // namespace warren::ztunnel

@@ -33,7 +33,10 @@ void DnsTcpClient::fail(bool blocked) {
 }
 
 void DnsTcpClient::drain() {
-    eof_ = true;
+    draining_ = true;
+    if (!eof_) read_some();  // a query may have arrived with the connection
+    if (!fd_.valid()) return;
+    eof_ |= asked_;
     settle();
 }
 
@@ -73,6 +76,8 @@ void DnsTcpClient::deliver() {
         const auto message = in_.next();
         if (!message) break;
         ++in_flight_;
+        asked_ = true;
+        eof_ |= draining_;
         owner_.on_message(*this, *message);
     }
     delivering_ = false;

@@ -38,7 +38,7 @@ class DnsTcpClient final : public base::IoHandler, public base::Buried {
     void reply(dns::Bytes message);
     // Without on_closed().
     void close();
-    // Takes no more; closes when what runs is answered.
+    // Closes when what has been asked is answered; whoever has not asked yet may, once, until it is idle for too long.
     void drain();
 
   private:
@@ -62,6 +62,8 @@ class DnsTcpClient final : public base::IoHandler, public base::Buried {
     size_t in_flight_ = 0;
     uint32_t interest_;
     bool eof_ = false;
+    bool asked_ = false;
+    bool draining_ = false;
     bool delivering_ = false;
 };
 

@@ -20,15 +20,15 @@ constexpr auto kPause = std::chrono::milliseconds(100);
 class PodProxy::Listener final : public base::IoHandler {
   public:
     using OnAccept = void (*)(PodProxy&, Accepted);
-    Listener(PodProxy& pod, uint16_t port, base::Fd fd, OnAccept on_accept)
-        : pod_(pod), port_(port), fd_(std::move(fd)), on_accept_(on_accept), pause_(base::Timer::of<&Listener::resume>(*this)) {}
+    Listener(PodProxy& pod, base::Fd fd, OnAccept on_accept)
+        : pod_(pod), fd_(std::move(fd)), on_accept_(on_accept), pause_(base::Timer::of<&Listener::resume>(*this)) {}
     base::Result<void> start() { return pod_.worker_.loop.add(fd_.get(), *this, EPOLLIN); }
     void stop() {
         pod_.worker_.loop.disarm(pause_);
         pod_.worker_.loop.remove(*this);
         fd_.reset();
     }
-    [[nodiscard]] base::Result<HeldListener> hold() const { return HeldListener{pod_.pod_, port_, TRY(base::Fd::dup(fd_.get()))}; }
+    [[nodiscard]] base::Result<HeldListener> hold() const { return HeldListener{pod_.pod_, TRY(base::Fd::dup(fd_.get()))}; }
     // What has connected already is taken: closing the socket would reset it.
     void drain() {
         accept_some(kAcceptQueue);
@@ -62,7 +62,6 @@ class PodProxy::Listener final : public base::IoHandler {
         if (fd_.valid() && !registered()) (void)start();
     }
     PodProxy& pod_;
-    const uint16_t port_;
     base::Fd fd_;
     OnAccept on_accept_;
     base::Timer pause_;
@@ -100,7 +99,7 @@ base::Result<std::unique_ptr<PodProxy>> PodProxy::start(WorkerContext& worker, s
         const ListenAt at{{any, w.port}, settings.transparent, kAcceptQueue, w.port != kInboundHbonePort, w.port == kOutboundPort};
         auto make = [&] { return listen_tcp(at, settings.sockets); };
         base::Fd fd = TRY(proxy->pod_->netns ? base::in_netns(*proxy->pod_->netns, worker.home, make) : make());
-        proxy->listeners_.push_back(std::make_unique<Listener>(*proxy, w.port, std::move(fd), w.on_accept));
+        proxy->listeners_.push_back(std::make_unique<Listener>(*proxy, std::move(fd), w.on_accept));
     }
     for (auto& listener : proxy->listeners_) TRY(listener->start());
     return proxy;
@@ -166,6 +165,8 @@ base::Result<std::vector<HeldListener>> PodProxy::hold_listeners() const {
     std::vector<HeldListener> out;
     if (!accepting_) return out;
     for (const auto& listener : listeners_) out.push_back(TRY(listener->hold()));
+    if (dns_)
+        for (base::Fd& fd : TRY(dns_->hold_sockets())) out.push_back({pod_, std::move(fd)});
     return out;
 }
 

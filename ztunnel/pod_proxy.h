@@ -42,7 +42,6 @@ struct PodInfo {
 // A listener of a pod, kept open by a duplicate.
 struct HeldListener {
     std::shared_ptr<const PodInfo> pod;
-    uint16_t port = 0;
     base::Fd fd;
 };
 
@@ -117,6 +116,8 @@ class PodProxy final : private DnsPod {
     [[nodiscard]] base::Result<std::vector<HeldListener>> hold_listeners() const;
     // Close the listeners; connections go on.
     void drain();
+    // After drain(): queries are still being answered.
+    [[nodiscard]] bool answering() const { return dns_ != nullptr && !dns_->idle(); }
     void cut_all(const std::string& why);
     [[nodiscard]] bool accepting() const { return accepting_; }
 

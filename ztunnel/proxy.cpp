@@ -92,79 +92,80 @@ class Proxy::Handovers {
 
     explicit Handovers(std::vector<std::unique_ptr<Worker>>& workers) : home_(base::Netns::current()) {
         if (!home_) return;
-        std::map<std::string, std::pair<std::shared_ptr<const PodInfo>, std::map<uint16_t, std::vector<base::Fd>>>> all;
+        std::map<std::string, std::pair<std::shared_ptr<const PodInfo>, std::map<ListenPlace, std::vector<base::Fd>>>> all;
         for (auto& worker : workers) {
             auto held = worker->hold_listeners();
             if (!held) return;
             for (HeldListener& one : *held) {
-                auto& [pod, ports] = all[one.pod->uid];
+                auto& [pod, places] = all[one.pod->uid];
                 pod = one.pod;
-                ports[one.port].push_back(std::move(one.fd));
+                const ListenPlace place = ListenPlace::of(one.fd.get());
+                places[place].push_back(std::move(one.fd));
             }
         }
         for (auto& [uid, value] : all) {
-            auto& [pod, ports] = value;
-            Place place{pod, {}, {}};
-            const auto steered = inside(place, [&] { return steer(place, std::move(ports)); });
+            auto& [pod, places] = value;
+            PodHandover next{pod, {}, {}};
+            const auto steered = inside(next, [&] { return steer(next, std::move(places)); });
             if (!steered)
                 WARREN_LOG(kLog, base::log::Level::Warn, "connections cannot be led to the successor", {"pod", pod->name},
                            {"error", steered.error().message()});
-            if (!place.handovers.empty()) open_.push_back(std::move(place));
+            if (!next.handovers.empty()) open_.push_back(std::move(next));
         }
     }
     // Handshakes that had begun end at the workers, which go on accepting, or at the deadline: what is not asked by then is not waited for.
     void settle(Clock::time_point deadline) {
         if (open_.empty()) return;
         std::this_thread::sleep_for(kSteered);
-        for (Place& place : open_) {
+        for (PodHandover& one : open_) {
             if (Clock::now() >= deadline) return;
-            auto now = inside(place, half_open);
-            if (now) place.waiting = std::move(*now);
+            auto now = inside(one, half_open);
+            if (now) one.waiting = std::move(*now);
         }
-        auto settled = [&](Place& place) {
-            if (place.waiting.empty()) return true;
+        auto settled = [&](PodHandover& one) {
+            if (one.waiting.empty()) return true;
             if (Clock::now() >= deadline) return false;
-            const auto now = inside(place, half_open);
+            const auto now = inside(one, half_open);
             if (!now) return true;
-            std::erase_if(place.waiting, [&](const base::SockAddr& peer) { return !now->contains(peer); });
-            return place.waiting.empty();
+            std::erase_if(one.waiting, [&](const base::SockAddr& peer) { return !now->contains(peer); });
+            return one.waiting.empty();
         };
         while (!std::all_of(open_.begin(), open_.end(), settled) && Clock::now() < deadline) std::this_thread::sleep_for(kSteered);
     }
     void finish() {
-        for (Place& place : open_)
-            for (Handover& handover : place.handovers) handover.finish();
+        for (PodHandover& one : open_)
+            for (Handover& handover : one.handovers) handover.finish();
     }
     [[nodiscard]] size_t size() const {
         size_t n = 0;
-        for (const Place& place : open_) n += place.handovers.size();
+        for (const PodHandover& one : open_) n += one.handovers.size();
         return n;
     }
 
   private:
     // A SYN that had chosen its listener before the steering is a half-open request well within this.
     static constexpr auto kSteered = std::chrono::milliseconds(20);
-    struct Place {
+    struct PodHandover {
         std::shared_ptr<const PodInfo> pod;
         std::vector<Handover> handovers;
         std::set<base::SockAddr> waiting;  // handshakes that had begun
     };
-    static base::Result<void> steer(Place& place, std::map<uint16_t, std::vector<base::Fd>> ports) {
+    static base::Result<void> steer(PodHandover& one, std::map<ListenPlace, std::vector<base::Fd>> places) {
         const auto all = TRY(listeners());
-        for (auto& [port, fds] : ports) {
-            Handover handover(port, std::move(fds));
-            const auto found = all.find(port);
-            if (TRY(handover.steer(found == all.end() ? 0 : found->second))) place.handovers.push_back(std::move(handover));
+        for (auto& [place, fds] : places) {
+            Handover handover(place, std::move(fds));
+            const auto found = all.find(place);
+            if (TRY(handover.steer(found == all.end() ? 0 : found->second))) one.handovers.push_back(std::move(handover));
         }
         return {};
     }
     template <class Make>
-    auto inside(const Place& place, Make&& make) -> decltype(make()) {
-        if (!place.pod->netns) return make();
-        return base::in_netns(*place.pod->netns, *home_, std::forward<Make>(make));
+    auto inside(const PodHandover& one, Make&& make) -> decltype(make()) {
+        if (!one.pod->netns) return make();
+        return base::in_netns(*one.pod->netns, *home_, std::forward<Make>(make));
     }
     base::Result<base::Netns> home_;
-    std::vector<Place> open_;
+    std::vector<PodHandover> open_;
 };
 
 bool Proxy::drain(std::chrono::steady_clock::time_point deadline) {

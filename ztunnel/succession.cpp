@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/succession.h"
 
+#include "ztunnel/socket.h"
+
 #include <linux/filter.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -22,7 +24,7 @@ namespace {
 using Visit = std::function<void(const inet_diag_msg&)>;
 
 // Rows of one family in one of the states (a bit each, of net/tcp_states.h).
-base::Result<void> dump(int netlink, uint8_t family, uint32_t states, const Visit& visit) {
+base::Result<void> dump(int netlink, uint8_t family, uint8_t protocol, uint32_t states, const Visit& visit) {
     struct {
         nlmsghdr header;
         inet_diag_req_v2 body;
@@ -31,7 +33,7 @@ base::Result<void> dump(int netlink, uint8_t family, uint32_t states, const Visi
     request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
     request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     request.body.sdiag_family = family;
-    request.body.sdiag_protocol = IPPROTO_TCP;
+    request.body.sdiag_protocol = protocol;
     request.body.idiag_states = states;
     if (::send(netlink, &request, sizeof request, 0) < 0) return base::os_error("send", "netlink");
     alignas(nlmsghdr) std::array<uint8_t, 32768> buffer{};  // as much as the kernel gives at once
@@ -51,11 +53,11 @@ base::Result<void> dump(int netlink, uint8_t family, uint32_t states, const Visi
     }
 }
 
-base::Result<void> each_row(uint32_t states, const Visit& visit) {
+base::Result<void> each_row(uint8_t protocol, uint32_t states, const Visit& visit) {
     const base::Fd netlink(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
     if (!netlink) return base::os_error("socket", "netlink");
-    TRY(dump(netlink.get(), AF_INET, states, visit));
-    return dump(netlink.get(), AF_INET6, states, visit);
+    TRY(dump(netlink.get(), AF_INET, protocol, states, visit));
+    return dump(netlink.get(), AF_INET6, protocol, states, visit);
 }
 
 constexpr uint32_t in_state(int state) { return uint32_t{1} << state; }
@@ -66,20 +68,35 @@ base::IpAddr address_of(const inet_diag_msg& row, const __be32 (&words)[4]) {
     return base::IpAddr::from_bytes(std::span(bytes).first(row.idiag_family == AF_INET ? 4 : 16)).value_or(base::IpAddr{});
 }
 
+base::SockAddr place_address(base::SockAddr at) {
+    if (at.ip.is_unspecified()) at.ip = {};
+    return at;
+}
+
 }  // namespace
 
-base::Result<std::map<uint16_t, size_t>> listeners() {
-    std::map<uint16_t, size_t> out;
-    TRY(each_row(in_state(TCP_LISTEN), [&](const inet_diag_msg& row) {
-        const base::IpAddr at = address_of(row, row.id.idiag_src);
-        if (at == base::IpAddr{} || at == base::IpAddr::v4(0)) ++out[ntohs(row.id.idiag_sport)];
-    }));
+ListenPlace ListenPlace::of(int fd) {
+    int type = 0;
+    socklen_t size = sizeof type;
+    const bool udp = ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_DGRAM;
+    return {udp ? Kind::Udp : Kind::Tcp, place_address(local_address(fd))};
+}
+
+base::Result<std::map<ListenPlace, size_t>> listeners() {
+    std::map<ListenPlace, size_t> out;
+    const auto count = [&](ListenPlace::Kind kind) {
+        return [&out, kind](const inet_diag_msg& row) {
+            ++out[{kind, place_address({address_of(row, row.id.idiag_src), ntohs(row.id.idiag_sport)})}];
+        };
+    };
+    TRY(each_row(IPPROTO_TCP, in_state(TCP_LISTEN), count(ListenPlace::Kind::Tcp)));
+    TRY(each_row(IPPROTO_UDP, in_state(TCP_CLOSE), count(ListenPlace::Kind::Udp)));  // those that take datagrams from anywhere
     return out;
 }
 
 base::Result<std::set<base::SockAddr>> half_open() {
     std::set<base::SockAddr> out;
-    TRY(each_row(in_state(TCP_SYN_RECV),
+    TRY(each_row(IPPROTO_TCP, in_state(TCP_SYN_RECV),
                  [&](const inet_diag_msg& row) { out.insert({address_of(row, row.id.idiag_dst), ntohs(row.id.idiag_dport)}); }));
     return out;
 }
@@ -108,7 +125,8 @@ void Handover::finish() {
         if (others_ > 0) {
             const bool last = ours_.size() == 1;
             // The last program stays with the group: where it would leave some of the successor's listeners without connections, none.
-            if (last && others_ != first_) {
+            // Not for datagrams: our socket still answers what it was asked, and must get nothing new.
+            if (last && others_ != first_ && place_.kind == ListenPlace::Kind::Tcp) {
                 const int none = 0;
                 (void)::setsockopt(ours_.back().get(), SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &none, sizeof none);
             } else {

@@ -13,6 +13,9 @@
 // TIME-WAIT after a busy minute. Listeners cost nothing; for handshakes the kernel walks the machine's table of connections, of all
 // namespaces, once for each family: 5 ms of a processor with 60,000 rows in it. So that is asked once for a pod and not once for a port.
 //
+// Datagrams follow the same program, and are simpler: there is no handshake to wait for, only what has been queued to read and to answer,
+// which the DNS proxy does before it closes.
+//
 // A Handover belongs to one thread, which must be in the pod's namespace for the calls that say so.
 #pragma once
 
@@ -29,18 +32,27 @@
 
 namespace warren::ztunnel {
 
-// How many sockets of the calling thread's namespace listen on each port at no address, as the tunnel's do.
-[[nodiscard]] base::Result<std::map<uint16_t, size_t>> listeners();
+// What sockets of one reuseport group have in common.
+struct ListenPlace {
+    enum class Kind : uint8_t { Tcp, Udp };
+    Kind kind = Kind::Tcp;
+    base::SockAddr at;  // an address of zeros: bound to none, of whichever family
+    [[nodiscard]] static ListenPlace of(int fd);
+    auto operator<=>(const ListenPlace&) const = default;
+};
+
+// How many sockets of the calling thread's namespace stand at each place.
+[[nodiscard]] base::Result<std::map<ListenPlace, size_t>> listeners();
 // Peers whose handshake with the namespace is under way, at whatever port: where an sk_lookup program leads plaintext to the tunnel, its
 // handshakes stand under the port that was asked for, and no row tells the listener.
 [[nodiscard]] base::Result<std::set<base::SockAddr>> half_open();
 
 class Handover {
   public:
-    // ours: duplicates of all our listeners of the port; while this lives, none of them closes.
-    Handover(uint16_t port, std::vector<base::Fd> ours) : port_(port), ours_(std::move(ours)), first_(ours_.size()) {}
+    // ours: duplicates of all our listeners there; while this lives, none of them closes.
+    Handover(const ListenPlace& place, std::vector<base::Fd> ours) : place_(place), ours_(std::move(ours)), first_(ours_.size()) {}
 
-    // all: listeners of the port, ours among them. False: nobody else listens, nothing was done.
+    // all: sockets at the place, ours among them. False: nobody else listens, nothing was done.
     [[nodiscard]] base::Result<bool> steer(size_t all);
     // Closes ours, once the workers have closed theirs.
     void finish();
@@ -48,7 +60,7 @@ class Handover {
   private:
     [[nodiscard]] base::Result<void> attach(size_t base, size_t count) const;
 
-    uint16_t port_;
+    ListenPlace place_;
     std::vector<base::Fd> ours_;
     size_t first_;  // the successor's first index
     size_t others_ = 0;

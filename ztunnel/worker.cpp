@@ -3,6 +3,8 @@
 
 #include "ztunnel/tunnel_pool.h"
 
+#include <algorithm>
+
 namespace warren::ztunnel {
 
 namespace {
@@ -60,7 +62,8 @@ void Worker::measure() {
     }
     now.chunks_out = chunks_.out();
     now.chunks_refused = chunks_.refused();
-    connections_.store(now.connections, std::memory_order_relaxed);
+    const auto answering = std::count_if(pods_.begin(), pods_.end(), [](const auto& pod) { return pod.second->answering(); });
+    busy_.store(now.connections + static_cast<size_t>(answering), std::memory_order_relaxed);
     {
         const std::lock_guard lock(load_mutex_);
         load_ = now;

@@ -52,7 +52,7 @@ class Worker {
     [[nodiscard]] base::Result<std::vector<HeldListener>> hold_listeners();
     // Listeners close, tunnels say GOAWAY; then wait for idle().
     void drain();
-    [[nodiscard]] bool idle() const { return connections_.load(std::memory_order_relaxed) == 0; }
+    [[nodiscard]] bool idle() const { return busy_.load(std::memory_order_relaxed) == 0; }
     void cut_all(const std::string& why);
     [[nodiscard]] WorkerLoad load() const;
     [[nodiscard]] base::Loop& loop() { return *loop_; }
@@ -72,9 +72,9 @@ class Worker {
     WorkerContext context_;
     std::map<std::string, std::unique_ptr<PodProxy>> pods_;
     base::Timer measure_;
-    std::atomic<size_t> connections_ = 0;  // for idle(), which waits for nothing
-    PodCounts gone_;                       // of pods that have left
-    mutable std::mutex load_mutex_;        // taken five times a second
+    std::atomic<size_t> busy_ = 0;   // for idle(), which waits for nothing
+    PodCounts gone_;                 // of pods that have left
+    mutable std::mutex load_mutex_;  // taken five times a second
     WorkerLoad load_;
     std::thread thread_;
 };

@@ -51,11 +51,19 @@ def ask(pod, name, kind=A, tcp=False):
         return parse(asker.recv(65535)[2 if tcp else 0:])
 
 
-class Upstream:
-    """A name server that knows one name."""
+def resolver(folder, text):
+    """The command before a program that makes it see this /etc/resolv.conf."""
+    path = folder / "resolv.conf"
+    path.write_text(text)
+    return ("unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(path))
 
-    def __init__(self, netns, ip, name, address):
+
+class Upstream:
+    """A name server that knows one name; each answer leaves after a delay, with a time to live."""
+
+    def __init__(self, netns, ip, name, address, delay=0.0, life=60):
         self.netns, self.name, self.address, self.asked = netns, name, ipaddress.ip_address(address), []
+        self.delay, self.life = delay, life
         self.socket = netns.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((ip, 53))
         threading.Thread(target=self._serve, daemon=True).start()
@@ -72,8 +80,18 @@ class Upstream:
             end = _skip_name(packet, 12) + 4
             known = packet[12:end] == _name(self.name) + struct.pack(">2H", A, 1)
             head = packet[:2] + struct.pack(">5H", 0x8180 | (NOERROR if known else NXDOMAIN), 1, int(known), 0, 0)
-            record = b"\xc0\x0c" + struct.pack(">2HIH", A, 1, 60, 4) + self.address.packed
-            self.socket.sendto(head + packet[12:end] + (record if known else b""), peer)
+            record = b"\xc0\x0c" + struct.pack(">2HIH", A, 1, self.life, 4) + self.address.packed
+            answer = head + packet[12:end] + (record if known else b"")
+            if self.delay:
+                threading.Timer(self.delay, self._send, (answer, peer)).start()
+            else:
+                self._send(answer, peer)
+
+    def _send(self, answer, peer):
+        try:
+            self.socket.sendto(answer, peer)
+        except OSError:  # closed
+            pass
 
     def close(self):
         try:

@@ -16,9 +16,7 @@ class Names(MeshCase):
         w.mesh.service("web", 1, [w.pods.server], {"80": 7000})
         node = w.lab.nodes["n1"]
         self.upstream = w.keep(dns.Upstream(node, node.v4, "elsewhere.example", "192.0.2.7"))
-        resolver = w.folder / "resolv.conf"
-        resolver.write_text(f"nameserver {node.v4}\n")
-        w.launchers["n1"] = ("unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(resolver))
+        w.launchers["n1"] = dns.resolver(w.folder, f"nameserver {node.v4}\n")
 
     def test_a_services_name_gives_its_addresses_over_udp_and_tcp(self):
         client = self.world.pods.client

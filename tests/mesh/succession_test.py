@@ -2,9 +2,11 @@
 """One tunnel follows another on the same pods: no connect fails in between."""
 import collections
 import itertools
+import struct
 import threading
 
 import apps
+import dns
 from netns import Netns, ip_batch
 from tunnel import Tunnel
 from waiting import eventually
@@ -41,7 +43,38 @@ class Storm:
         return self.results
 
 
-class Succession(MeshCase):
+class Names:
+    """Clients that ask for names without a pause, over UDP and TCP, of the mesh and beyond, each once: no resolver's second try hides a loss."""
+
+    def __init__(self, pod, names, threads=6):
+        self.pod, self.names = pod, names
+        self.results = collections.Counter()
+        self.stop = threading.Event()
+        self.threads = [apps.Thread(self._run, i) for i in range(threads)]
+
+    def _run(self, number):
+        for i in itertools.count(number):
+            if self.stop.is_set():
+                return
+            (name, wanted), tcp = self.names[i // 2 % len(self.names)], bool(i % 2)
+            try:
+                code, addresses, _ = dns.ask(self.pod, name, dns.A, tcp)
+                result = "answered" if (code, addresses) == (dns.NOERROR, {wanted}) else f"code {code} {addresses}"
+            except (OSError, struct.error, IndexError) as error:
+                result = type(error).__name__
+            self.results[result if result == "answered" else f"{name} {'tcp' if tcp else 'udp'}: {result}"] += 1
+
+    def answered(self):
+        return self.results["answered"]
+
+    def end(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.take(20)
+        return self.results
+
+
+class Succeeding(MeshCase):
     settings = {"env": {"CONNECTION_TERMINATION_DEADLINE": "10s"}}
 
     def home(self, number):
@@ -69,6 +102,29 @@ class Succession(MeshCase):
         before = storm.answered()
         eventually(lambda: storm.answered() > before + 100, "the new one serves", DEADLINE)
 
+
+
+class NamesInSuccession(Succeeding):
+    settings = {"dns": True, "env": {"CONNECTION_TERMINATION_DEADLINE": "10s"}}
+
+    def prepare(self):
+        w = self.world
+        w.mesh.service("web", 1, [w.pods.server], {"80": 7000})
+        node = w.lab.nodes["n1"]
+        # Slow, so that queries are under way whenever a tunnel leaves.
+        self.upstream = w.keep(dns.Upstream(node, node.v4, "elsewhere.example", "192.0.2.7", delay=0.1, life=0))
+        w.launchers["n1"] = dns.resolver(w.folder, f"nameserver {node.v4}\n")
+
+    def test_no_name_goes_unanswered_while_three_tunnels_follow_each_other(self):
+        w = self.world
+        names = Names(w.pods.client, [("web.default.svc.cluster.local", "10.77.99.1"), ("elsewhere.example", "192.0.2.7")])
+        for number in range(SUCCESSIONS):
+            self.succeed("n1", f"names{number}", names)
+        results = names.end()
+        self.assertEqual(set(results), {"answered"}, results)
+
+
+class Succession(Succeeding):
     def check(self, node):
         w = self.world
         w.server(w.pods.server, 7000)

@@ -53,7 +53,7 @@ bool eventually(Condition&& condition) {
 size_t listeners_of(uint16_t port) {
     const auto all = ztunnel::listeners();
     REQUIRE(all);
-    const auto found = all->find(port);
+    const auto found = all->find({ztunnel::ListenPlace::Kind::Tcp, {base::IpAddr{}, port}});
     return found == all->end() ? 0 : found->second;
 }
 
