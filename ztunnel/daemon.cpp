@@ -192,7 +192,7 @@ ProcessSources Daemon::process_sources() {
         std::vector<WorkerGauges> out;
         for (const WorkerLoad& load : proxy_->loads())
             out.push_back({load.loop.busy_ns, load.chunks_out, load.connections, load.streams, load.descriptors, load.buffered_bytes,
-                           load.pooled_tunnels, load.counts, load.chunks_refused, load.loop.tasks_refused});
+                           load.pooled_tunnels, load.counts, load.chunks_refused, load.loop.tasks_refused, load.handshakes_refused});
         return out;
     };
     sources.others = store_metrics();

@@ -2,6 +2,7 @@
 #include "ztunnel/inbound_tunnel.h"
 
 #include <cerrno>
+#include <utility>
 
 namespace warren::ztunnel {
 
@@ -17,10 +18,30 @@ void InboundTunnel::accept(PodProxy& pod, Accepted accepted) {
     auto* self = new InboundTunnel(pod, std::move(accepted));
     pod.enter(*self);
     worker.traffic.socket_opened(Direction::Inbound);
-    if (const auto limit = pod.use.take_handshake()) return self->fail(to_string(*limit), describe(*limit));
-    self->shaking_ = true;
+    if (!self->begin_handshake()) return;
     worker.loop.arm(self->wait_, worker.settings.workload_wait);
     if (pod.local() != nullptr) self->begin();
+}
+
+// Strangers who never finish may take every place: the one that has waited longest makes room. An honest peer's is over in a moment.
+bool InboundTunnel::begin_handshake() {
+    WorkerContext& worker = pod_.worker();
+    if (worker.handshake_count >= worker.settings.limits.handshakes_per_worker) {
+        ++worker.handshakes_refused;
+        if (auto* oldest = worker.handshakes.pop_front()) oldest->give_way(to_string(PodLimit::Handshakes), kWorkerHandshakes);
+    }
+    if (const auto limit = pod_.use.take_handshake()) {
+        if (auto* oldest = pod_.handshakes.pop_front()) oldest->give_way(to_string(*limit), describe(*limit));
+        if (pod_.use.take_handshake()) {
+            fail(to_string(*limit), describe(*limit));
+            return false;
+        }
+    }
+    shaking_ = true;
+    pod_.handshakes.push_back(*this);
+    worker.handshakes.push_back(*this);
+    ++worker.handshake_count;
+    return true;
 }
 
 void InboundTunnel::begin() {
@@ -47,9 +68,22 @@ void InboundTunnel::with_certificate(base::Result<std::shared_ptr<const TlsConte
     tunnel_ = *tunnel;
 }
 
-void InboundTunnel::on_tunnel_open(Tunnel& tunnel) {
-    shaking_ = false;
+void InboundTunnel::end_handshake() {
+    if (!std::exchange(shaking_, false)) return;
+    base::LinkList<HandshakeOf<PodProxy>>::remove(*this);
+    base::LinkList<HandshakeOf<WorkerContext>>::remove(*this);
+    --pod_.worker().handshake_count;
     pod_.use.give_handshake();
+}
+
+void InboundTunnel::give_way(std::string_view reason_code, std::string_view error) {
+    if (tunnel_ == nullptr) return fail(reason_code, error);
+    outcome_ = reason_code;
+    tunnel_->abort(base::Error{base::Errc::Exhausted, 0, "", std::string(error)});
+}
+
+void InboundTunnel::on_tunnel_open(Tunnel& tunnel) {
+    end_handshake();
     // Accepted before the drain began: its client's first requests are served, the next ones go elsewhere.
     if (!pod_.accepting()) tunnel.drain();
 }
@@ -58,10 +92,12 @@ H2Stream* InboundTunnel::on_tunnel_request(Tunnel& tunnel, int32_t id, const H2R
     return InboundStream::start(*this, tunnel, id, request);
 }
 
-void InboundTunnel::on_tunnel_gone(Tunnel&, const base::Error* why) {
+void InboundTunnel::on_tunnel_gone(Tunnel& tunnel, const base::Error* why) {
     tunnel_ = nullptr;
     if (shaking_ && why != nullptr && why->os == EKEYREVOKED) pod_.worker().traffic.crl_rejection(Direction::Inbound);
-    if (shaking_ && why != nullptr) pod_.worker().traffic.early_deny(Direction::Inbound, peer_, local_, "handshake_failed", why->message());
+    if (tunnel.h2().counters().floods > 0) outcome_ = "http2_flood";
+    if (shaking_ && outcome_.empty()) outcome_ = "handshake_failed";
+    if (!outcome_.empty() && why != nullptr) pod_.worker().traffic.early_deny(Direction::Inbound, peer_, local_, outcome_, why->message());
     bury();
 }
 
@@ -102,7 +138,7 @@ void InboundTunnel::bury() {
     if (over_) return;
     over_ = true;
     *alive_ = false;
-    if (shaking_) pod_.use.give_handshake();
+    end_handshake();
     WorkerContext& worker = pod_.worker();
     worker.loop.disarm(wait_);
     PodConnection::leave();

@@ -15,7 +15,11 @@
 
 namespace warren::ztunnel {
 
-class InboundTunnel final : public TunnelOwner, public PodConnection, public base::Buried {
+class InboundTunnel final : public TunnelOwner,
+                            public PodConnection,
+                            public HandshakeOf<PodProxy>,
+                            public HandshakeOf<WorkerContext>,
+                            public base::Buried {
   public:
     static void accept(PodProxy& pod, Accepted accepted);
 
@@ -43,6 +47,9 @@ class InboundTunnel final : public TunnelOwner, public PodConnection, public bas
     void on_trust_change() override;
     void cut(const std::string& why) override;
     void drain() override;
+    void give_way(std::string_view reason_code, std::string_view error) override;
+    [[nodiscard]] bool begin_handshake();
+    void end_handshake();
     void bury();
 
     PodProxy& pod_;
@@ -51,9 +58,10 @@ class InboundTunnel final : public TunnelOwner, public PodConnection, public bas
     base::SockAddr local_;
     Tunnel* tunnel_ = nullptr;
     base::Timer wait_;
+    std::string_view outcome_;  // reason code of an end that is told of
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     bool asked_ = false;
-    bool shaking_ = false;  // counts among the handshakes
+    bool shaking_ = false;  // counts among the handshakes, and stands in their lists
     bool over_ = false;
 };
 

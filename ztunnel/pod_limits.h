@@ -21,6 +21,8 @@ struct ProxyLimits {
     // Bytes received for applications that do not read; beyond it the peers get no more credit.
     size_t buffered_bytes_per_pod = 64 * 1024 * 1024;
     size_t handshakes_per_pod = 1'024;  // inbound tunnels whose handshake is not done
+    // The same of all pods of one worker: each holds some 20 KB, and strangers may ask at many pods at once.
+    size_t handshakes_per_worker = 1'024;
 };
 
 enum class PodLimit : uint8_t { Connections, Streams, Descriptors, Handshakes };
@@ -31,6 +33,7 @@ inline constexpr size_t kPodLimits = 4;
     constexpr std::array<std::string_view, kPodLimits> names{"connection_limit", "stream_limit", "descriptor_limit", "handshake_limit"};
     return names[static_cast<size_t>(limit)];
 }
+inline constexpr std::string_view kWorkerHandshakes = "too many handshakes at once on this node";
 // For people.
 [[nodiscard]] constexpr std::string_view describe(PodLimit limit) noexcept {
     constexpr std::array<std::string_view, kPodLimits> texts{"too many connections of this pod (WARREN_CONNECTIONS_PER_POD)",

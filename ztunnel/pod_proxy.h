@@ -53,6 +53,17 @@ struct DnsService {
 };
 
 // What a worker lends to its pods.
+// An inbound tunnel whose handshake is under way, in a list of its Holder.
+template <class Holder>
+class HandshakeOf : public base::Link<HandshakeOf<Holder>> {
+  public:
+    // Ends, for another one.
+    virtual void give_way(std::string_view reason_code, std::string_view error) = 0;
+
+  protected:
+    ~HandshakeOf() = default;
+};
+
 struct WorkerContext {
     base::Loop& loop;
     ChunkPool& chunks;
@@ -61,10 +72,13 @@ struct WorkerContext {
     Traffic& traffic;
     policy::Random& random;
     const base::Netns& home;
-    std::shared_ptr<const policy::Snapshot> snapshot;  // current; replaced between batches
-    const DnsService* dns = nullptr;                   // on one worker only: queries are too few to spread. Null: no DNS proxy here
-    HostResolver* resolver = nullptr;                  // of workloads that are hostnames; null: they cannot be reached
-    OnDemand* on_demand = nullptr;                     // null: the snapshot is the whole mesh
+    std::shared_ptr<const policy::Snapshot> snapshot;         // current; replaced between batches
+    const DnsService* dns = nullptr;                          // on one worker only: queries are too few to spread. Null: no DNS proxy here
+    HostResolver* resolver = nullptr;                         // of workloads that are hostnames; null: they cannot be reached
+    OnDemand* on_demand = nullptr;                            // null: the snapshot is the whole mesh
+    base::LinkList<HandshakeOf<WorkerContext>> handshakes{};  // of all pods, oldest first; not owned
+    size_t handshake_count = 0;
+    uint64_t handshakes_refused = 0;
 };
 
 // A live connection of a pod. The pod tells it of changes; it removes itself when it dies.
@@ -106,6 +120,7 @@ class PodProxy final : private DnsPod {
     // Connections enter here and leave by themselves; what they hold is taken before and given back after.
     void enter(PodConnection& connection) { connections_.push_back(connection); }
     PodUse use;
+    base::LinkList<HandshakeOf<PodProxy>> handshakes;  // oldest first; not owned
     [[nodiscard]] PodCounts counts() const;
     // What waits for slow applications of this pod.
     BufferBudget buffers;

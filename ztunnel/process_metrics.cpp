@@ -86,6 +86,7 @@ void collect_workers(Collection& to, const std::vector<WorkerGauges>& workers, s
         for (size_t k = 0; k < kPodLimits; ++k) refusals[kNames[k]] += w.pods.refused[k];
         refusals["buffer_chunks"] += w.chunks_refused;
         refusals["worker_tasks"] += w.tasks_refused;
+        refusals["handshakes_per_worker"] += w.handshakes_refused;
     }
     to.counter("warren_accept_pauses_total", "Times a listener waited because the process had no descriptor left (unstable).", {},
                static_cast<double>(pods.accept_pauses));

@@ -25,6 +25,7 @@ struct WorkerGauges {
     PodCounts pods;
     uint64_t chunks_refused = 0;
     uint64_t tasks_refused = 0;  // the loop's mailbox was full
+    uint64_t handshakes_refused = 0;
 };
 
 struct PodGauges {

@@ -136,6 +136,9 @@ void settle_proxy(const RawSettings& raw, uint64_t descriptors, Settings& to) {
     p.limits.descriptors_per_pod =
         raw.descriptors_per_pod ? *raw.descriptors_per_pod : std::max(descriptors * 3 / 4 / to.worker_threads, kLeast);
     p.limits.handshakes_per_pod = raw.handshakes_per_pod;
+    // 2,048 in all are 43 MB; a pod's limit that was set higher is meant.
+    constexpr size_t kHandshakes = 2'048;
+    p.limits.handshakes_per_worker = std::max<size_t>(std::max<size_t>(kHandshakes / to.worker_threads, kLeast), raw.handshakes_per_pod);
     p.limits.buffered_bytes_per_pod = raw.buffered_bytes_per_pod;
     for (TunnelSettings* tunnel : {&p.outbound_tunnel, &p.inbound_tunnel}) {
         tunnel->h2.stream_window = raw.stream_window;

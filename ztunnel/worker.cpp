@@ -62,6 +62,7 @@ void Worker::measure() {
     }
     now.chunks_out = chunks_.out();
     now.chunks_refused = chunks_.refused();
+    now.handshakes_refused = context_.handshakes_refused;
     const auto answering = std::count_if(pods_.begin(), pods_.end(), [](const auto& pod) { return pod.second->answering(); });
     busy_.store(now.connections + static_cast<size_t>(answering), std::memory_order_relaxed);
     {

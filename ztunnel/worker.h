@@ -31,7 +31,7 @@ struct WorkerShared {
 struct WorkerLoad {
     base::LoopStats loop;
     size_t chunks_out = 0;
-    uint64_t chunks_refused = 0;
+    uint64_t chunks_refused = 0, handshakes_refused = 0;
     size_t connections = 0, streams = 0, descriptors = 0;
     size_t buffered_bytes = 0;  // wait for applications that do not read
     size_t pooled_tunnels = 0;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The measuring tools measure: every group, case and figure once, with durations whose results mean nothing but must be possible.
 
-    bench_smoke_test.py compare|agent          WARREN_BENCH_BUILD names the build folder
+    bench_smoke_test.py compare|agent|hostile          WARREN_BENCH_BUILD names the build folder
 """
 import json
 import os
@@ -74,9 +74,17 @@ def agent(folder):
     need(flows["failed"] == 0 and flows["made"] >= 400 and flows["closed"] + flows["kernel_lost"] >= flows["made"], flows)
 
 
+def hostile(folder):
+    rows = run("hostile.py", folder)
+    need(len(rows) == 9, f"nine attacks, not {len(rows)}")
+    for r in rows:
+        need(r["thrown"] > 0 and r["neighbour_failed"] == 0 and 0 < r["alone_p99_us"] and 0 < r["neighbour_p99_us"] < SECOND_US, r)
+        need(r["memory_mb"] < 64 and 0 <= r["cores"], r)
+
+
 if __name__ == "__main__":
     if os.geteuid() != 0:
         print("needs root: network namespaces, kernel programs", flush=True)
         sys.exit(1 if os.environ.get("WARREN_REQUIRE_ROOT") == "1" else 77)
     with tempfile.TemporaryDirectory(prefix="wrb-") as place:
-        {"compare": compare, "agent": agent}[sys.argv[1]](pathlib.Path(place))
+        {"compare": compare, "agent": agent, "hostile": hostile}[sys.argv[1]](pathlib.Path(place))
