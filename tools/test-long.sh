@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The long tests, for a release or a night; dated results belong into docs/test-long.md.
 #
-#   tools/test-long.sh [STEP...]    steps: differential asan tsan kernels fuzz soak; all of them when none is named
+#   tools/test-long.sh [STEP...]    steps: differential asan tsan tidy kernels fuzz soak; all of them when none is named
 #
 #   differential   ten million random (policy set, connection) pairs through the engine and the naive evaluator (about 5 minutes)
 #   asan, tsan     every unit and kernel test under the address and undefined behaviour, then the thread sanitizer
+#   tidy           clang-tidy over the whole tree (tools/tidy.sh)
 #   soak           mixed load with churn of policies, workloads, pods and certificates for SOAK_SECONDS (default 1800) each: the
 #                  address sanitizer, the thread sanitizer, and the plain build, whose memory may not grow
 #   kernels        Debian's 6.1 and 6.12 kernels under qemu: agent and tunnel end to end, and all of tests/bpf
@@ -17,7 +18,7 @@ results=$root/build/results-long
 mkdir -p "$results"
 status=0
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(differential asan tsan kernels fuzz soak)
+[ ${#steps[@]} -gt 0 ] || steps=(differential asan tsan tidy kernels fuzz soak)
 
 build() {
     cmake --preset "$1" >"$results/configure-$1.log" || { cat "$results/configure-$1.log"; exit 1; }
@@ -35,6 +36,10 @@ for step in "${steps[@]}"; do
         asan | tsan)
             build "$step" "$step"
             ctest --preset "$step" -j "$(nproc)" --output-junit "$results/$step.xml" || status=1
+            ;;
+        tidy)
+            build dev dev
+            tools/tidy.sh | tee "$results/tidy.txt" || status=1
             ;;
         kernels)
             build dev dev --target warren-agent warren-ztunnel bpf_test
@@ -55,7 +60,7 @@ for step in "${steps[@]}"; do
             done
             ;;
         *)
-            echo "test-long.sh: no step \"$step\"; steps are differential, asan, tsan, kernels, fuzz, soak" >&2
+            echo "test-long.sh: no step \"$step\"; steps are differential, asan, tsan, tidy, kernels, fuzz, soak" >&2
             exit 2
             ;;
     esac
