@@ -85,9 +85,15 @@ void ServerStream::OnDone() {
 }
 
 DeltaDiscoveryRequest ServerStream::take() {
+    auto request = next();
+    REQUIRE(request);
+    return *std::move(request);
+}
+
+std::optional<DeltaDiscoveryRequest> ServerStream::next() {
     REQUIRE(wait([&] { return !requests_.empty() || gone_; }));
     const std::lock_guard lock(mutex_);
-    REQUIRE_FALSE(requests_.empty());
+    if (requests_.empty()) return std::nullopt;
     auto request = std::move(requests_.front());
     requests_.pop_front();
     return request;

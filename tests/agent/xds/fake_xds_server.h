@@ -41,6 +41,7 @@ class ServerStream final : public grpc::ServerBidiReactor<DeltaDiscoveryRequest,
     void begin() { StartRead(&incoming_); }
 
     DeltaDiscoveryRequest take();                    // the next request
+    std::optional<DeltaDiscoveryRequest> next();     // none: the stream ended without one
     bool quiet_for(std::chrono::milliseconds time);  // no request came
     void send(DeltaDiscoveryResponse response);
     void end(grpc::Status status);
