@@ -2,11 +2,10 @@
 """warren-agent and its kernel programs with real tunnels and real connections: the same-node path, live verdicts, flows, crash and return,
 what leaves with it. Policies name pods of the same node, because that is where the kernel decides."""
 import pathlib
-import time
 
 import apps
 from mesh import principal
-from waiting import eventually
+from waiting import Stopwatch, eventually
 from world import MeshCase
 
 DIRECT = {"same-node-mode": "direct", "flows-sample-period": "1s"}
@@ -133,12 +132,12 @@ class LiveVerdicts(ByAgent):
         for connection in (*denied, kept):
             apps.ask(connection)
         w.mesh.policy("not-7000", "Deny", [[[{"destinationPorts": [7000]}]]], pods=[w.pods.near])
-        began = time.monotonic()
+        took = Stopwatch()
         w.mesh.write()
         for connection in denied:
             with self.assertRaises((ConnectionAbortedError, ConnectionResetError)):
                 connection.recv(1)
-        self.assertLess(time.monotonic() - began, 1.0)
+        self.assertLess(took.seconds(), 1.0)
         apps.ask(kept)
         eventually(lambda: self.agent.status()["judge"]["ended"] >= 5, lambda: self.agent.status()["judge"])
         self.assertGreaterEqual(len(self.agent.wait_flows(5, close_reason="policy_changed")), 5)
@@ -343,9 +342,9 @@ class Repair(ByAgent):
         for pin in pins.iterdir():
             if "connect4" in pin.name:
                 w.lab.nodes["n1"].run("bpftool", "link", "detach", "pinned", str(pin))
-        began = time.monotonic()
-        eventually(lambda: self.agent.status()["kernel"]["repaired"] >= 1, lambda: self.agent.log_tail(), 8)
-        self.assertLess(time.monotonic() - began, 5.5)
+        took = Stopwatch()
+        eventually(lambda: self.agent.status()["kernel"]["repaired"] >= 1, lambda: self.agent.log_tail())
+        self.assertLess(took.seconds(), 5.5)
         w.server(w.pods.near, 7000)
         self.wait_rows()
         eventually(lambda: apps.call(w.pods.client, w.pods.near.v4, 7000) == "answered" and self.agent.counters()["connect_direct"] > 0, "captured again")

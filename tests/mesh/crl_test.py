@@ -4,7 +4,6 @@ import apps
 from waiting import eventually
 from world import MeshCase
 
-RELOAD_S = 6  # the watcher waits until the file has been quiet for two seconds
 
 
 class Revocation(MeshCase):
@@ -35,7 +34,7 @@ class Revocation(MeshCase):
         apps.ask(beside)
         own = w.tunnels[self.NODE]
         reporter = "source" if self.NODE == "n1" else "destination"
-        eventually(lambda: own.metric("istio_tcp_connections_failed_total", response_flags="CERT_REVOKED", reporter=reporter) >= 1, "counted", RELOAD_S)
+        eventually(lambda: own.metric("istio_tcp_connections_failed_total", response_flags="CERT_REVOKED", reporter=reporter) >= 1, "counted")
         eventually(lambda: own.metric("istio_crl_policy_rejections_total", reporter=reporter) >= 1, "the refused handshake counted")
 
 

@@ -68,7 +68,7 @@ class Server(MeshCase):
         with apps.connect(w.pods.server, plain.v4, 7001) as connection:
             total, digest = apps.send_pattern(connection, 5, 16 * MIB)
             self.assertEqual(apps.read_line(connection), f"{total} {digest}")
-        lines = eventually(lambda: len(peer.access()) >= 5 and peer.access(), "Envoy's access log", 10)
+        lines = eventually(lambda: len(peer.access()) >= 5 and peer.access(), "Envoy's access log")
         first = next(line for line in lines if f"peer={w.pods.client.identity} " in line and f"CONNECT {plain.v4}:7000 200" in line)
         self.assertIn("tls=TLSv1.3", first)
         self.assertIn("baggage=k8s.cluster.name=Kubernetes,k8s.namespace.name=default,k8s.", first)
@@ -85,7 +85,7 @@ class Server(MeshCase):
         w.mesh.workloads["server"]["waypoint"] = {"destination": f"/{plain.v4}", "hboneMtlsPort": 15008}
         w.change()
         eventually(lambda: apps.call(w.pods.client, server.v4, 7000) == "answered" and app.peers[-1][0] == plain.v4, "a call through the waypoint")
-        lines = eventually(peer.access, "Envoy's access log", 10)
+        lines = eventually(peer.access, "Envoy's access log")
         self.assertIn(f"CONNECT {server.v4}:7000 200 peer={w.pods.client.identity} ", lines[-1])
         out = w.n1.wait_access(direction="outbound", dst_identity=self.IDENTITY)[-1]
         self.assertEqual((out["dst.addr"], out["dst.hbone_addr"]), (f"{plain.v4}:15008", f"{server.v4}:7000"))
@@ -145,7 +145,7 @@ class Waypoint(MeshCase):
             self.assertEqual(w.pods.client.run("curl", "-sS", "--fail", f"http://{self.VIP}/hello"), "hello\n")
         status = w.pods.client.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"http://{self.VIP}/forbidden")
         self.assertEqual(status, "403")
-        lines = eventually(lambda: len(self.peer.access()) >= 11 and self.peer.access(), "the waypoint's access log", 15)
+        lines = eventually(lambda: len(self.peer.access()) >= 11 and self.peer.access(), "the waypoint's access log")
         self.assertIn(f"GET /hello 200 src={w.pods.client.identity} srcip={w.pods.client.v4}:", lines[0])
         self.assertIn(f"svc={self.VIP}:80", lines[0])
         out = w.n1.wait_access(1, direction="outbound", src_workload="client")

@@ -6,13 +6,12 @@ import resource
 import socket
 import sys
 import threading
-import time
 import unittest
 
 import apps
 from mesh import principal
 from tunnel import tunnel_sockets
-from waiting import eventually
+from waiting import Stopwatch, eventually
 from world import MeshCase
 
 MANY = str(pathlib.Path(__file__).resolve().parent / "many.py")
@@ -83,15 +82,15 @@ class Idle(Scale):
         idle.kill()
 
         def wait_closed():
-            eventually(lambda: w.n1.metric("istio_tcp_sockets_open", reporter="source") == 1, "all closed", 20)
-            eventually(lambda: w.n2.metric("warren_worker_streams") <= 1, "streams too", 20)
+            eventually(lambda: w.n1.metric("istio_tcp_sockets_open", reporter="source") == 1, "all closed")
+            eventually(lambda: w.n2.metric("warren_worker_streams") <= 1, "streams too")
             done.set()
 
         waiting = apps.Thread(wait_closed)
         while not done.is_set() and not waiting.error:
-            begin = time.monotonic()
+            took = Stopwatch()
             apps.ask(beside)
-            slowest, asked = max(slowest, time.monotonic() - begin), asked + 1
+            slowest, asked = max(slowest, took.seconds()), asked + 1
         waiting.take()
         self.assertGreater(asked, 10)
         # Two cores carry the closing of twenty thousand sockets, two tunnels and this test; a stall is what lasts as long as all of it.

@@ -113,7 +113,7 @@ class HalfClosed(MeshCase):
             if i == 0:
                 base = [tunnel.descriptors() for tunnel in (w.n1, w.n2)]
         for tunnel, reporter, before in ((w.n1, "source", base[0]), (w.n2, "destination", base[1])):
-            eventually(lambda t=tunnel, r=reporter: t.metric("istio_tcp_connections_closed_total", reporter=r) == count, "all closed", 10)
+            eventually(lambda t=tunnel, r=reporter: t.metric("istio_tcp_connections_closed_total", reporter=r) == count, "all closed")
             # Some tunnels of a hundred streams each stay for later connections.
             eventually(lambda t=tunnel, b=before: t.descriptors() <= b + 20, lambda t=tunnel, b=before: f"{b} descriptors, now {t.descriptors()}")
 

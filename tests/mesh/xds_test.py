@@ -24,7 +24,7 @@ class ControlPlane(MeshCase):
         return apps.call(pod, ip or self.server.v4, port)
 
     def expect(self, pod, outcome, ip=None):
-        eventually(lambda: self.call(pod, ip) == outcome, f"{pod.name}: {outcome}", 2)
+        eventually(lambda: self.call(pod, ip) == outcome, f"{pod.name}: {outcome}")
 
     def requests(self, **match):
         return self.world.xds.of("request", **match)
@@ -50,9 +50,9 @@ class Start(ControlPlane):
     def test_trap_33_pods_are_served_and_the_tunnel_is_ready_once_every_type_is_there(self):
         w = self.world
         for tunnel in (w.n1, w.n2):
-            eventually(lambda t=tunnel: "state manager" in self.pending(t), "state manager pending", 10)
+            eventually(lambda t=tunnel: "state manager" in self.pending(t), "state manager pending")
             self.assertFalse(tunnel.ready())
-        eventually(lambda: len(self.requests(nonce="")) >= 4, "first requests of both tunnels", 10)
+        eventually(lambda: len(self.requests(nonce="")) >= 4, "first requests of both tunnels")
         self.assertNotIn("15008", w.pods.client.run("ss", "-Hltn"))
         w.xds.tell(silent=False)
         for tunnel in (w.n1, w.n2):
@@ -162,7 +162,7 @@ class Outage(ControlPlane):
         del w.mesh.policies["only-client"]
         w.xds.served = {key: text for key, text in w.xds.served.items() if key[0] != xds.AUTHORIZATION}
         w.xds.start()
-        eventually(lambda: not [p for p in w.n2.config_dump()["policies"] if p["name"] == "only-client"], "the policy is gone", 20)
+        eventually(lambda: not [p for p in w.n2.config_dump()["policies"] if p["name"] == "only-client"], "the policy is gone")
         self.assertEqual(self.call(w.pods.client), "reset")  # still listed, and missing
 
     def test_trap_48_a_policy_that_is_deleted_and_made_again_during_a_reconnect_leaves_no_window(self):
@@ -207,7 +207,7 @@ class OnDemand(ControlPlane):
         self.assertEqual(w.n1.metric("warren_xds_lookups_total", outcome="miss"), 1)
         self.assertEqual(self.call(w.pods.client), "answered")
         self.assertEqual(w.n1.metric("warren_xds_lookups_total", outcome="miss"), 1)
-        eventually(lambda: records(w.n1) == {"client", "near"}, "the record is given back", 10)
+        eventually(lambda: records(w.n1) == {"client", "near"}, "the record is given back")
         eventually(lambda: {f"/{self.server.v4}", self.server.uid} <= self.given_back(), "the server is told")
         self.assertEqual(self.call(w.pods.client), "answered")
 
@@ -233,7 +233,7 @@ class OnDemand(ControlPlane):
         self.assertEqual(w.n1.metric("warren_xds_waiting_connections"), 0)
         self.assertGreater(w.n1.metric("warren_xds_lookups_total", outcome="timeout"), 0)
         w.xds.start()
-        eventually(lambda: self.call(w.pods.client) == "answered", "reachable again", 20)
+        eventually(lambda: self.call(w.pods.client) == "answered", "reachable again")
 
     def test_trap_29_an_address_that_is_reused_is_the_new_workloads(self):
         w = self.world
@@ -260,7 +260,7 @@ class Services(ControlPlane):
         self.assertEqual(records(w.n1), {"client", "near"})
         self.assertEqual(apps.call(w.pods.client, "10.77.99.1", 80), "answered")
         self.assertEqual(records(w.n1), {"client", "near", "server"})
-        eventually(lambda: records(w.n1) == {"client", "near"}, "the endpoint is given back", 10)
+        eventually(lambda: records(w.n1) == {"client", "near"}, "the endpoint is given back")
         self.assertEqual([s["name"] for s in w.n1.config_dump()["services"]], ["shop"])
         self.assertEqual(apps.call(w.pods.client, "10.77.99.1", 80), "answered")
 
@@ -272,6 +272,6 @@ class Services(ControlPlane):
         w.xds.kill()
         w.xds.served = {key: text for key, text in w.xds.served.items() if not key[1].startswith("default/gone.")}
         w.xds.start()
-        eventually(lambda: [s["name"] for s in w.n1.config_dump()["services"]] == ["shop"], "the service is gone", 20)
+        eventually(lambda: [s["name"] for s in w.n1.config_dump()["services"]] == ["shop"], "the service is gone")
         self.assertEqual(records(w.n1), {"client", "near"})
         self.assertEqual(apps.call(w.pods.client, "10.77.99.1", 80), "answered")

@@ -65,7 +65,7 @@ class Sessions(MeshCase):
         self.assertFalse(listens(w.pods.client, 15001), "a pod starts whole or not at all")
         self.assertEqual(w.n1.http("/healthz/ready", READINESS)[0], 500)
         blocker.close()
-        eventually(w.n1.ready, "the pod started", 8)
+        eventually(w.n1.ready, "the pod started")
         self.assertEqual(w.n1.metric("workload_manager_pending_proxy_count"), 0)
         self.assertEqual(self.call(), "answered")
 
