@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long tests, for a release or a night; dated results belong into docs/test-long.md.
 #
-#   tools/test-long.sh [STEP...]    steps: differential asan tsan tidy kernels fuzz soak; all of them when none is named
+#   tools/test-long.sh [STEP...]    steps: differential asan tsan tidy kernels fuzz soak repeat; all of them when none is named
 #
 #   differential   ten million random (policy set, connection) pairs through the engine and the naive evaluator (about 5 minutes)
 #   asan, tsan     every unit and kernel test under the address and undefined behaviour, then the thread sanitizer
@@ -10,6 +10,7 @@
 #                  address sanitizer, the thread sanitizer, and the plain build, whose memory may not grow
 #   kernels        Debian's 6.1 and 6.12 kernels under qemu: agent and tunnel end to end, and all of tests/bpf
 #   fuzz           every fuzz target for FUZZ_SECONDS (default 600) each, two at a time
+#   repeat         the full test list REPEATS (default 10) times in a row, each with its counts: none of them may fail once
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -18,7 +19,7 @@ results=$root/build/results-long
 mkdir -p "$results"
 status=0
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(differential asan tsan tidy kernels fuzz soak)
+[ ${#steps[@]} -gt 0 ] || steps=(differential asan tsan tidy kernels fuzz soak repeat)
 
 build() {
     cmake --preset "$1" >"$results/configure-$1.log" || { cat "$results/configure-$1.log"; exit 1; }
@@ -59,8 +60,20 @@ for step in "${steps[@]}"; do
                     tee "$results/soak-$preset.txt" || status=1
             done
             ;;
+        repeat)
+            build dev dev
+            for ((run = 1; run <= ${REPEATS:-10}; run++)); do
+                folder=$results/repeat-$run
+                rm -rf "$folder"
+                mkdir "$folder"
+                # The counts are what decides; ctest's own log is for whoever asks what failed.
+                ctest --preset dev -j "$(nproc)" --output-junit "$folder/dev.xml" >"$folder/ctest.log" 2>&1 || true
+                echo "run $run of ${REPEATS:-10}: $(tools/count_results.py "$folder" | tee "$folder/counts.txt" | tail -1)"
+                if grep '^failed: ' "$folder/counts.txt" || ! tail -1 "$folder/counts.txt" | grep -q ' 0 failed,'; then status=1; fi
+            done
+            ;;
         *)
-            echo "test-long.sh: no step \"$step\"; steps are differential, asan, tsan, tidy, kernels, fuzz, soak" >&2
+            echo "test-long.sh: no step \"$step\"; steps are differential, asan, tsan, tidy, kernels, fuzz, soak, repeat" >&2
             exit 2
             ;;
     esac
