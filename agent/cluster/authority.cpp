@@ -82,11 +82,20 @@ struct Authority::Impl {
         const AuthorityMarks seen = marks_of(options);
         const bool lists_due = before && before->lists_due != WallTime{} && now >= before->lists_due;
         if (before && seen == marks && !lists_due) return false;
-        marks = seen;  // an error is told once, not at every look
         auto made = TRY(load_authority(options, before.get(), now));
+        marks = seen;  // of what was read; what could not be is tried again at the next look
         const std::lock_guard lock(mutex);
         current = std::move(made);
         return true;
+    }
+
+    // Those of the first that are not among the second.
+    void remove_folders(const std::vector<int>& of, const std::vector<int>& without) const {
+        for (const int number : of)
+            if (std::find(without.begin(), without.end(), number) == without.end()) {
+                std::error_code ignored;
+                std::filesystem::remove_all(generation_folder(options.state, number), ignored);
+            }
     }
 
     // Under refresh_mutex; takes the folder's lock.
@@ -95,12 +104,13 @@ struct Authority::Impl {
         const Generations before = TRY(read_generations(options.state, clock.wall()));
         const Generations after = TRY(step(before));
         if (after == before) return {};
-        TRY(write_generations(options.state, after));
-        for (const int number : before.numbers)
-            if (std::find(after.numbers.begin(), after.numbers.end(), number) == after.numbers.end()) {
-                std::error_code ignored;
-                std::filesystem::remove_all(generation_folder(options.state, number), ignored);
-            }
+        if (auto written = write_generations(options.state, after); !written) {
+            // The file may be the new one all the same, when only the folder could not be synced; then the new generation is in use.
+            const auto now_is = read_generations(options.state, clock.wall());
+            if (now_is && !(*now_is == after)) remove_folders(after.numbers, before.numbers);
+            return written;
+        }
+        remove_folders(before.numbers, after.numbers);
         WARREN_LOG(kLog, Level::Info, "authority's generations changed", {"signing", after.signing}, {"roots", after.numbers.size()});
         return {};
     }
@@ -140,6 +150,7 @@ base::Result<std::unique_ptr<Authority>> Authority::open(AuthorityOptions option
     if (impl->options.plugged_in.empty()) {
         Impl& i = *impl;
         TRY(impl->change([&i](Generations g) -> base::Result<Generations> {
+            remove_leftovers(i.options.state, g);
             if (!g.numbers.empty()) return g;
             g.signing = TRY(create_generation(i.options, g, i.clock.wall()));
             g.numbers = {g.signing};

@@ -52,8 +52,8 @@ class Authority {
     [[nodiscard]] const AuthorityOptions& options() const;
 
     // Looks at the files again, makes the steps of a rotation that are due (a self-made root begins one in the last fifth of its life) and
-    // renews revocation lists. True: trust() or the issuer changed. An error leaves all as it was; it will be the same one until the
-    // files change. Every second or so.
+    // renews revocation lists. True: trust() or the issuer changed. An error leaves all as it was, and the
+    // next look tries again. Every second or so.
     [[nodiscard]] base::Result<bool> refresh();
 
     // Self-made only. A new root goes into the bundle; Exists when a rotation is on.

@@ -118,7 +118,8 @@ base::Result<std::string> plugged_in_list(const AuthorityOptions& options) {
 base::Result<Revocations> load_revoked(const AuthorityOptions& options, const AuthoritySnapshot* before, bool& there) {
     const std::string path = options.state + "/revoked";
     auto text = read_or_nothing(path, &there);
-    auto parsed = text ? parse_revocations(*text) : base::Result<Revocations>(std::move(text).error());
+    if (!text) return std::move(text).error();  // which says nothing of the list: it is read again
+    auto parsed = parse_revocations(*text);
     if (parsed) return parsed;
     if (before == nullptr) return std::move(parsed).error().with(path);
     WARREN_LOG(kLog, Level::Error, "list of the revoked is not taken; the one before stays", {"file", path},

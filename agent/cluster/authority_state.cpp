@@ -134,8 +134,26 @@ base::Result<int> create_generation(const AuthorityOptions& options, const Gener
                      options.key == KeyKind::Rsa4096 ? 4096U : 2048U,
                      now - options.backdate,
                      now + options.root_lifetime};
-    TRY(create_issuer(wanted));
+    if (auto made = create_issuer(wanted); !made) {
+        std::error_code ignored;
+        std::filesystem::remove_all(wanted.folder + ".new", ignored);
+        return std::move(made).error();
+    }
     return number;
+}
+
+void remove_leftovers(const std::string& state, const Generations& in_use) {
+    std::error_code error;
+    for (const char* name : {"state.json", "issuers.pem"}) remove_temporaries(state, name);
+    if (!std::filesystem::exists(state + "/state.json", error)) return;
+    for (const int number : folders_in(state))
+        if (std::find(in_use.numbers.begin(), in_use.numbers.end(), number) == in_use.numbers.end())
+            std::filesystem::remove_all(generation_folder(state, number), error);
+    std::vector<std::filesystem::path> begun;
+    for (std::filesystem::directory_iterator it(state, error), end; !error && it != end; it.increment(error))
+        if (const std::string name = it->path().filename().string(); name.starts_with(kFolder) && name.ends_with(".new"))
+            begun.push_back(it->path());
+    for (const auto& path : begun) std::filesystem::remove_all(path, error);
 }
 
 base::WallTime next_step(const Generations& generations, const AuthorityOptions& options) {

@@ -32,6 +32,10 @@ struct Generations {
 // The files of the next generation; not yet in state.json.
 [[nodiscard]] base::Result<int> create_generation(const AuthorityOptions& options, const Generations& so_far, base::WallTime now);
 
+// Takes away generations that are not in use, which only a crash leaves (nobody saw their roots, or nobody needs them any more), and what
+// it left half-written. Only for who holds the folder's lock, and only when state.json is there to say what is in use.
+void remove_leftovers(const std::string& state, const Generations& in_use);
+
 // When the phase's next step is due; zero when there is none.
 [[nodiscard]] base::WallTime next_step(const Generations& generations, const AuthorityOptions& options);
 // The next phase: Overlap -> Retiring -> Steady.

@@ -24,6 +24,7 @@ using Json = nlohmann::json;
 const base::log::Area kLog("ca");
 
 constexpr std::string_view kPrefix = "warren-join-";  // a mark for people, scanners of leaked secrets, and the order of authentication
+constexpr std::chrono::seconds kRetry{1};             // of a file that could not be read
 constexpr size_t kMaxFile = 8UL * 1024 * 1024, kMaxName = 128, kMaxBearer = 512;
 
 std::array<uint8_t, 32> hash_of(std::string_view text) {
@@ -193,6 +194,11 @@ bool looks_like_bootstrap_token(std::string_view bearer) { return bearer.starts_
 
 base::Result<std::unique_ptr<TokenTable>> TokenTable::open(std::string path, const base::Clock& clock) {
     std::unique_ptr<TokenTable> table(new TokenTable(std::move(path), clock));
+    // What a crash left of an edit. Somebody who edits now keeps the lock, and his file.
+    const size_t slash = table->path_.rfind('/');
+    if (slash != std::string::npos)
+        if (const auto lock = lock_file(table->path_ + ".lock"))
+            remove_temporaries(table->path_.substr(0, slash), table->path_.substr(slash + 1));
     table->mark_ = mark_of(table->path_);
     TRY(table->load());
     return table;
@@ -214,11 +220,17 @@ base::Result<void> TokenTable::load() {
 TokenTable::Tokens TokenTable::current() {
     const std::lock_guard lock(mutex_);
     const FileMark seen = mark_of(path_);
-    if (!(seen == mark_)) {
+    const base::MonoTime now = clock_.now();
+    if (seen == mark_ || (seen == failed_ && now < retry_at_)) return tokens_;
+    if (const auto loaded = load(); loaded) {
         mark_ = seen;
-        if (const auto loaded = load(); !loaded)
+        failed_ = {};
+    } else {
+        if (!(seen == failed_))
             WARREN_LOG(kLog, base::log::Level::Error, "bootstrap tokens are not taken; those before stay",
                        {"error", loaded.error().message()});
+        failed_ = seen;
+        retry_at_ = now + kRetry;
     }
     return tokens_;
 }

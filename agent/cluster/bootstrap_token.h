@@ -77,8 +77,9 @@ class TokenTable {
 
     const std::string path_;
     const base::Clock& clock_;
-    std::mutex mutex_;  // all below
-    FileMark mark_;
+    std::mutex mutex_;           // all below
+    FileMark mark_, failed_;     // of what was read; of what could not be
+    base::MonoTime retry_at_{};  // of the latter
     Tokens tokens_;
 };
 

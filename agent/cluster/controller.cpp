@@ -3,6 +3,7 @@
 
 #include "agent/cluster/controller_http.h"
 #include "agent/cluster/controller_metrics.h"
+#include "agent/cluster/state_file.h"
 #include "base/backoff.h"
 #include "base/bytes.h"
 #include "base/ip.h"
@@ -87,6 +88,7 @@ Controller::~Controller() {
 base::Result<void> Controller::open_state() {
     TRY(make_folder(settings_.state));
     TRY(make_folder(settings_.public_path()));
+    for (const char* name : {"root-cert.pem", "ca-crl.pem"}) remove_temporaries(settings_.public_path(), name);
     authority_ = TRY(Authority::open(settings_.authority, clock_));
     tokens_ = TRY(TokenTable::open(settings_.tokens_path(), clock_));
     audit_ = TRY(AuditLog::open(settings_.audit_path(), clock_));
@@ -182,13 +184,15 @@ base::Result<void> Controller::start_http(std::function<void()> quit) {
 base::Result<void> Controller::publish_trust() {
     const auto trust = authority_->trust();
     if (kube_) kube_->set_root(trust->roots_pem);
-    return publish(*trust, settings_.public_path());
+    TRY(publish(*trust, settings_.public_path()));
+    published_ = trust->version;
+    return {};
 }
 
 void Controller::look_once() {
     auto looked = authority_->refresh();
     std::string error = looked ? std::string() : looked.error().message();
-    if (looked && *looked)
+    if (authority_->trust()->version != published_)
         if (auto done = publish_trust(); !done) error = done.error().message();
     // A new certificate in half of the old one's life, and with every change of trust.
     const auto material = serving_->current();
@@ -202,8 +206,7 @@ void Controller::look_once() {
     }
     const std::lock_guard lock(mutex_);
     if (!error.empty() && error != authority_error_) WARREN_LOG(kLog, Level::Error, "the authority's files", {"error", error});
-    // The authority tells an error once: it stands until the files change.
-    if (!error.empty() || (looked && *looked)) authority_error_ = std::move(error);
+    authority_error_ = std::move(error);
 }
 
 void Controller::look_after_files() {

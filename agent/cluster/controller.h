@@ -85,7 +85,8 @@ class Controller final : SourceHandler {
     std::optional<NodeAuthorizer> authorizer_;
     std::optional<Issuance> issuance_;
     std::unique_ptr<ServingCertificate> serving_;
-    uint64_t served_ = 0;  // serial of the certificate that the server has
+    uint64_t published_ = 0;  // version of the trust in the public folder
+    uint64_t served_ = 0;     // serial of the certificate that the server has
     std::unique_ptr<CaService> ca_;
     std::unique_ptr<XdsGate> gate_;
     std::unique_ptr<xds::Server> server_;

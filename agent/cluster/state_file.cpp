@@ -6,9 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <filesystem>
 #include <thread>
+#include <vector>
 
 namespace warren::cluster {
 
@@ -16,6 +19,15 @@ namespace {
 
 constexpr std::chrono::seconds kLockPatience{5};
 constexpr std::chrono::milliseconds kLockPause{20};
+
+// mkostemp's six characters. A word or a date of six, such as "backup", is somebody's own copy: better to leave one in two hundred of ours.
+bool random_suffix(std::string_view text) {
+    const auto count = [&](char first, char last) {
+        return std::count_if(text.begin(), text.end(), [&](char c) { return c >= first && c <= last; });
+    };
+    const auto digits = count('0', '9'), lower = count('a', 'z'), upper = count('A', 'Z');
+    return text.size() == 6 && digits + lower + upper == 6 && digits < 6 && lower < 6 && upper < 6;
+}
 
 }  // namespace
 
@@ -27,6 +39,18 @@ base::Result<void> make_private_folder(const std::string& path) {
     if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0)
         return base::Error{base::Errc::Denied, 0, "", path + " can be written by others; chmod 0700 it"};
     return {};
+}
+
+void remove_temporaries(const std::string& folder, std::string_view name) {
+    std::error_code error;
+    std::vector<std::filesystem::path> found;
+    for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+        const std::string entry = it->path().filename().string();
+        const bool ours = entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '.';
+        if (ours && random_suffix(std::string_view(entry).substr(name.size() + 1)) && it->is_regular_file(error))
+            found.push_back(it->path());
+    }
+    for (const auto& path : found) std::filesystem::remove(path, error);
 }
 
 base::Result<base::Fd> lock_file(const std::string& path) {

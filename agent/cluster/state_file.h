@@ -8,11 +8,15 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace warren::cluster {
 
 // The folder with 0700, its parents must exist. An existing one is taken as it is, unless others may write to it: Denied.
 [[nodiscard]] base::Result<void> make_private_folder(const std::string& path);
+
+// Removes what a crash left of a replacement of folder/name: "name.XXXXXX". Only for who holds the lock of its writers, or is the only one.
+void remove_temporaries(const std::string& folder, std::string_view name);
 
 // Waits up to five seconds for an exclusive lock on the file, which is made when missing: one writer of a state folder at a time.
 [[nodiscard]] base::Result<base::Fd> lock_file(const std::string& path);

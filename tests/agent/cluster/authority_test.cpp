@@ -4,6 +4,7 @@
 #include "agent/cluster/node_name.h"
 #include "agent/cluster/revocations.h"
 #include "tests/agent/cluster/ca_fixture.h"
+#include "tests/agent/cluster/trouble.h"
 #include "ztunnel/credential.h"
 #include "ztunnel/crl.h"
 
@@ -356,6 +357,56 @@ TEST_CASE("authority: a rotation step that fails does not keep a revocation from
     REQUIRE(std::filesystem::remove(w.dir.file("state/lock")));
     CHECK(changed(authority->refresh()));
     CHECK(authority->rotation().phase == Phase::Overlap);
+}
+
+TEST_CASE("authority: files that could not be read for a moment are read again") {
+    CaWorld w;
+    const auto authority = w.open();
+    w.dir.write("state/revoked", "node rack-9\n");
+    {
+        const NoDescriptors none;
+        CHECK_FALSE(authority->refresh());
+        CHECK_FALSE(authority->refresh());
+    }
+    CHECK(changed(authority->refresh()));
+    CHECK(authority->node_revoked("rack-9"));
+    CHECK_FALSE(changed(authority->refresh()));
+}
+
+TEST_CASE("authority: a generation that cannot be written down leaves no keys behind; what a crash left goes at the start") {
+    CaWorld w;
+    std::filesystem::create_directory(w.options.state);
+    // Nine names are there after the start; six more are a generation, and the state's file would be one too many.
+    SmallDisk disk(w.options.state, 15);
+    const auto authority = w.open();
+    const auto entries = [&] {
+        std::set<std::string> names;
+        for (const auto& one : std::filesystem::directory_iterator(w.options.state)) names.insert(one.path().filename().string());
+        return names;
+    };
+    const auto before = entries();
+    const std::string state = w.dir.file("state/state.json"), kept = read(state);
+    if (disk.mounted()) {
+        CHECK_FALSE(authority->begin_rotation());
+        CHECK_FALSE(authority->begin_rotation());
+        CHECK(entries() == before);
+        CHECK(read(state) == kept);
+        disk.grow();
+    }
+    CHECK(authority->begin_rotation());
+    CHECK(entries().contains("generation-2"));
+    // After a crash.
+    std::filesystem::create_directory(w.dir.file("state/generation-9"));
+    std::filesystem::create_directory(w.dir.file("state/generation-3.new"));
+    for (const char* name : {"state.json.aB3xYz", "issuers.pem.0a0B0c", "mine.aB3xYz", "state.json.backup", "state.json.202611"})
+        w.dir.write("state/" + std::string(name), "x");
+    const auto again = w.open();
+    const auto after = entries();
+    for (const char* gone : {"generation-9", "generation-3.new", "state.json.aB3xYz", "issuers.pem.0a0B0c"})
+        CHECK_FALSE(after.contains(gone));
+    for (const char* stays : {"generation-1", "generation-2", "mine.aB3xYz", "state.json.backup", "state.json.202611", "state.json"})
+        CHECK(after.contains(stays));
+    CHECK(again->rotation().phase == Phase::Overlap);
 }
 
 TEST_CASE("authority: only its own valid certificates are recognised") {

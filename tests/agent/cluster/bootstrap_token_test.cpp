@@ -3,6 +3,7 @@
 
 #include "agent/cluster/node_name.h"
 #include "base/small_file.h"
+#include "tests/agent/cluster/trouble.h"
 #include "tests/catch.h"
 #include "tests/ztunnel/temp_dir.h"
 
@@ -61,6 +62,25 @@ TEST_CASE("bootstrap tokens: a wrong file keeps the tokens before, and none at t
     CHECK_FALSE(TokenTable::open(path, clock));
     std::filesystem::remove(path);
     CHECK_FALSE((*table)->find(*secret));
+}
+
+TEST_CASE("bootstrap tokens: a file that could not be read for a moment is read again; what a crash left of an edit goes") {
+    TempDir dir;
+    base::FakeClock clock;
+    const std::string path = dir.file("tokens.json");
+    dir.write("tokens.json.aB3xYz", "x");
+    dir.write("tokens.json.bak", "x");
+    auto table = TokenTable::open(path, clock);
+    REQUIRE(table);
+    CHECK_FALSE(std::filesystem::exists(dir.file("tokens.json.aB3xYz")));
+    CHECK(std::filesystem::exists(dir.file("tokens.json.bak")));
+    const auto secret = add_token(path, {"a", "n1", clock.wall() + 1h}, clock.wall());
+    {
+        const NoDescriptors none;
+        CHECK_FALSE((*table)->find(*secret));
+    }
+    clock.advance(1s);
+    CHECK((*table)->find(*secret));
 }
 
 TEST_CASE("bootstrap tokens: every field is checked, by name") {
