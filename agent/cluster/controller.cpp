@@ -183,7 +183,7 @@ base::Result<void> Controller::start_http(std::function<void()> quit) {
 
 base::Result<void> Controller::publish_trust() {
     const auto trust = authority_->trust();
-    if (kube_) kube_->set_root(trust->roots_pem);
+    if (kube_) kube_->set_trust(*trust);
     TRY(publish(*trust, settings_.public_path()));
     published_ = trust->version;
     return {};

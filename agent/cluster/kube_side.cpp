@@ -57,6 +57,10 @@ base::Result<std::unique_ptr<KubeSide>> KubeSide::create(Options options, const 
     };
     out->reviewer_ = std::make_unique<kube::TokenReviewer>(*out->client_, clock, std::move(review));
     out->roots_ = TRY(RootPublisher::create(*out->client_, {}, leading));
+    RootPublisherOptions lists;
+    lists.name = "istio-ca-crl";
+    lists.key = "ca-crl.pem";
+    out->lists_ = TRY(RootPublisher::create(*out->client_, std::move(lists), leading));
     out->conditions_ = std::make_unique<PolicyStatusWriter>(*out->client_, leading);
     return out;
 }
@@ -75,6 +79,7 @@ base::Result<ReviewedToken> KubeSide::review(std::string_view token, std::string
 void KubeSide::start() {
     leader_->start();
     roots_->start();
+    lists_->start();
     conditions_->start();
 }
 
@@ -82,9 +87,17 @@ void KubeSide::stop() {
     if (stopped_.exchange(true)) return;
     if (source_) source_->stop();
     if (conditions_) conditions_->stop();
+    if (lists_) lists_->stop();
     if (roots_) roots_->stop();
     if (leader_) leader_->stop();  // gives the lease back, with the client
     if (client_) client_->stop();
+}
+
+void KubeSide::set_trust(const Trust& trust) {
+    roots_->set_root(trust.roots_pem);
+    // A mesh that never revoked anything has no such object; one that takes everything back has an empty one.
+    listed_ = listed_ || !trust.revocations_pem.empty();
+    if (listed_) lists_->set_root(trust.revocations_pem);
 }
 
 void KubeSide::objects_changed(const Objects& objects) {

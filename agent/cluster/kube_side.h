@@ -59,11 +59,13 @@ class KubeSide final : public TokenReviewer {
     void start();
     void stop();
     void objects_changed(const Objects& objects);
-    void set_root(const std::string& pem) { roots_->set_root(pem); }
+    // What every namespace is to hold: the roots, and the revocation lists once there are any.
+    void set_trust(const Trust& trust);
 
     static constexpr size_t kReviewsAtOnce = 8;
     [[nodiscard]] kube::LeaderStats leader() const { return leader_->stats(); }
     [[nodiscard]] RootPublisher::Stats roots() const { return roots_->stats(); }
+    [[nodiscard]] RootPublisher::Stats lists() const { return lists_->stats(); }
     [[nodiscard]] PolicyStatusWriter::Stats conditions() const { return conditions_->stats(); }
     [[nodiscard]] kube::TokenReviewer::Stats reviews() const { return reviewer_->stats(); }
 
@@ -76,7 +78,8 @@ class KubeSide final : public TokenReviewer {
     std::unique_ptr<kube::LeaderElection> leader_;
     std::unique_ptr<KubeSource> source_;
     std::unique_ptr<kube::TokenReviewer> reviewer_;
-    std::unique_ptr<RootPublisher> roots_;
+    std::unique_ptr<RootPublisher> roots_, lists_;
+    bool listed_ = false;  // of who calls set_trust
     std::unique_ptr<PolicyStatusWriter> conditions_;
     std::atomic<bool> stopped_{false};
 };

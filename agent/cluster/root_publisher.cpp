@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -69,7 +70,7 @@ struct RootPublisher::Impl final : kube::Handler {
     bool stopping = false;
     bool dirty = false;
     std::array<bool, 2> listed{};
-    std::string root;
+    std::optional<std::string> root;
     std::set<std::string> namespaces;          // that count
     std::map<std::string, std::string> texts;  // what the ConfigMap says, by namespace
     std::string writing;                       // the namespace of the write under way
@@ -115,9 +116,9 @@ void RootPublisher::Impl::remove(size_t kind, const std::string& key) {
 
 std::vector<std::string> RootPublisher::Impl::wrong() const {
     std::vector<std::string> out;
-    if (!listed[kNamespaces] || !listed[kConfigMaps] || root.empty()) return out;
+    if (!listed[kNamespaces] || !listed[kConfigMaps] || !root) return out;
     for (const std::string& ns : namespaces)
-        if (const auto at = texts.find(ns); at == texts.end() || at->second != root) out.push_back(ns);
+        if (const auto at = texts.find(ns); at == texts.end() || at->second != *root) out.push_back(ns);
     return out;
 }
 
@@ -143,7 +144,7 @@ void RootPublisher::Impl::write_all(std::unique_lock<std::mutex>& lock) {
         if (stopping) return;
         // It may have gone since the list was made; the root may be another one.
         if (!namespaces.contains(ns)) continue;
-        const std::string pem = root;
+        const std::string pem = *root;
         writing = ns;
         told = false;
         lock.unlock();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The root certificate in every namespace: ConfigMap istio-ca-root-cert (Kubernetes contract 4.6), made where it is missing and made right
-// again where it was edited or deleted, while leading. It watches namespaces, and of the ConfigMaps only those of this name. start, stop
-// and the destructor belong to one owner; set_root and stats to any thread.
+// again where it was edited or deleted, while leading. The same for the revocation lists, istio-ca-crl, under another name and key. It
+// watches namespaces, and of the ConfigMaps only those of this name. start, stop and the destructor belong to one owner; set_root and stats
+// to any thread.
 #pragma once
 
 #include "agent/cluster/labels.h"
@@ -33,7 +34,7 @@ class RootPublisher {
 
     void start();
     void stop();
-    void set_root(std::string pem);  // nothing is written before the first
+    void set_root(std::string pem);  // nothing is written before the first; an empty text is one
 
     struct Stats {
         uint64_t writes = 0, errors = 0;

@@ -85,6 +85,10 @@ class Api:
         status, answer = self.call("GET", f"/api/v1/namespaces/{namespace}/configmaps/istio-ca-root-cert")
         return answer["data"]["root-cert.pem"] if status == 200 else None
 
+    def revocations(self, namespace):
+        status, answer = self.call("GET", f"/api/v1/namespaces/{namespace}/configmaps/istio-ca-crl")
+        return answer["data"]["ca-crl.pem"] if status == 200 else None
+
     def policy(self, namespace, name, path="/apis/security.istio.io/v1/namespaces/{}/authorizationpolicies"):
         self.do("POST", path.format(namespace), {
             "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": name},
@@ -152,6 +156,11 @@ class Kubernetes(unittest.TestCase):
 
         eventually(lambda: self.leads(c), "the lease", SLOW)
         eventually(lambda: api.root("shop") == c.root().decode(), "the root in a namespace", SLOW)
+        # Nothing is revoked: no such object. Then what an operator writes is in every namespace, for the tunnels of all nodes.
+        self.assertIsNone(api.revocations("shop"))
+        (c.state / "authority/revoked").write_text("serial 0A1B\n")
+        eventually(lambda: (api.revocations("shop") or "").count("BEGIN X509 CRL") == 1, "the revocation list in a namespace", SLOW)
+        self.assertEqual(api.revocations("shop"), (c.state / "public/ca-crl.pem").read_text())
         api.namespace("later")
         eventually(lambda: api.root("later") == c.root().decode(), "the root in a new namespace", SLOW)
         eventually(lambda: api.conditions("shop", "only-db").get("ZtunnelAccepted") == "True", "the policy's condition", SLOW)
