@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/cluster/mesh_resources.h"
 
+#include "agent/cluster/object_store.h"
 #include "agent/cluster/read_objects.h"
 #include "agent/cluster/xds_gate.h"
 #include "tests/catch.h"
@@ -90,6 +91,59 @@ TEST_CASE("mesh resources: versions are of the content alone, and what did not c
     });
     CHECK(one.update(outputs("workloads: []")).removed == 3);
     CHECK(content_version("abc") == "ba7816bf8f01cfea");  // FIPS 180-2, B.1
+}
+
+TEST_CASE("mesh resources: traps 46, 47, 48: a policy and the workloads that name it are one state, when it comes, goes and comes back") {
+    ObjectReader reader;
+    reader.add(list("10.0.0.1"), "t.yaml");
+    ObjectStore store;
+    for (Pod& pod : reader.objects().pods) {
+        Objects one;
+        one.pods.push_back(std::move(pod));
+        store.upsert(ObjectKind::Pod, one);
+    }
+    Conversion conversion({});
+    MeshResources mesh(false);
+    conversion.update(store.objects(), {}, mesh);
+    const auto named = [&] {
+        istio::workload::Address address;
+        const auto body = block(mesh, kAddressType, kW1).body();
+        REQUIRE(address.ParseFromArray(body.data(), static_cast<int>(body.size())));
+        const auto& names = address.workload().authorization_policies();
+        return std::vector<std::string>(names.begin(), names.end());
+    };
+    const std::string key = "shop/deny";
+    const auto sent = [&] { return mesh.snapshot().find(kAuthorizationType)->second.find(key); };
+    const auto set_policy = [&] {
+        Objects one;
+        AuthorizationPolicy policy;
+        policy.meta.ns = "shop";
+        policy.meta.name = "deny";
+        policy.selector = LabelMap{{"app", "web"}};
+        policy.action = AuthorizationAction::Deny;
+        policy.rules.emplace_back();
+        one.authorization_policies.push_back(policy);
+        store.upsert(ObjectKind::AuthorizationPolicy, one);
+        const Change change{.kind = ObjectKind::AuthorizationPolicy, .key = key};
+        conversion.update(store.objects(), {&change, 1}, mesh);
+    };
+    const auto* w2 = &block(mesh, kAddressType, "Kubernetes//Pod/shop/w2");
+    CHECK(named().empty());
+    set_policy();
+    REQUIRE(sent() != nullptr);
+    CHECK(named() == std::vector<std::string>{key});
+    const std::string policy_version(sent()->version()), workload_version(block(mesh, kAddressType, kW1).version());
+    store.remove(ObjectKind::AuthorizationPolicy, key);
+    const Change gone{.kind = ObjectKind::AuthorizationPolicy, .key = key, .removed = true};
+    conversion.update(store.objects(), {&gone, 1}, mesh);
+    CHECK(sent() == nullptr);
+    CHECK(named().empty());
+    // A node that was away meanwhile is owed nothing: what came back has the versions that it holds.
+    set_policy();
+    REQUIRE(sent() != nullptr);
+    CHECK(sent()->version() == policy_version);
+    CHECK(block(mesh, kAddressType, kW1).version() == workload_version);
+    CHECK(w2 == &block(mesh, kAddressType, "Kubernetes//Pod/shop/w2"));
 }
 
 TEST_CASE("xds gate: a node is who its certificate says, an account where its token says") {

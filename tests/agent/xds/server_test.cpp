@@ -192,7 +192,7 @@ TEST_CASE("xds server: no stream before there is a state") {
     CHECK(w.converged());
 }
 
-TEST_CASE("xds server: after a restart a client resumes with its versions and gets only the differences") {
+TEST_CASE("xds server: trap 38: after a restart a client resumes with its versions and gets only the differences") {
     ServerWorld w;
     w.start_server();
     for (int i = 0; i < 1'000; ++i) w.set("n" + std::to_string(i), "1", "x");
@@ -303,7 +303,7 @@ TEST_CASE("xds server: changes within the debounce are one push, and a stream of
     CHECK(stats.flushes <= 6);
 }
 
-TEST_CASE("xds server: churn with clients that come and go while status is read: every one ends with the same state") {
+TEST_CASE("xds server: trap 37: churn with clients that come and go while status is read: every one ends with the same state") {
     ServerWorld w;
     w.start_server();
     w.publish();

@@ -140,7 +140,7 @@ TEST_CASE("xds session: on demand, nothing until names are asked; unknown ones a
     CHECK(w.take().removed == Names{"uid-2"});
 }
 
-TEST_CASE("xds session: on demand, an address that another pod takes over: one removed, one added") {
+TEST_CASE("xds session: trap 29: on demand, an address that another pod takes over: one removed, one added") {
     SessionWorld w;
     w.set("old", "1", "x", {"net/10.0.0.1"});
     w.publish();
