@@ -3,6 +3,7 @@
 
 #include "proto/xds.pb.h"
 
+#include <algorithm>
 #include <unordered_set>
 
 namespace warren::xds {
@@ -18,7 +19,15 @@ void TypeState::begin(envoy::service::discovery::v3::DeltaDiscoveryRequest& requ
     }
     if (omitted_) return;
     auto& listed = *request.mutable_initial_resource_versions();
-    for (const auto& [name, version] : versions_) listed[name] = version;
+    for (const Held& held : versions_) listed[std::string(held.name())] = std::string(held.version());
+}
+
+void TypeState::hold(std::string_view name, std::string_view version) {
+    if (const auto at = versions_.find(name); at != versions_.end()) {
+        if (at->version() == version) return;
+        versions_.erase(at);
+    }
+    versions_.emplace(name, version);
 }
 
 std::vector<std::string> TypeState::vanished(const Response& response) const {
@@ -29,9 +38,11 @@ std::vector<std::string> TypeState::vanished(const Response& response) const {
     for (const Rejection& refused : response.refused) there.insert(refused.name);
     for (const std::string& name : rejected_)
         if (!there.contains(name)) gone.push_back(name);
+    const auto unlisted = static_cast<std::ptrdiff_t>(gone.size());
     if (omitted_)
-        for (const auto& [name, version] : versions_)
-            if (!there.contains(name)) gone.push_back(name);
+        for (const Held& held : versions_)
+            if (!there.contains(held.name())) gone.emplace_back(held.name());
+    std::sort(gone.begin() + unlisted, gone.end());
     return gone;
 }
 
@@ -40,16 +51,18 @@ void TypeState::commit(const Update& update, const std::vector<Rejection>& rejec
     std::unordered_set<std::string_view> refused;
     for (const Rejection& rejection : rejections) refused.insert(rejection.name);
     for (const Rejection& rejection : update.refused) refused.insert(rejection.name);
+    versions_.reserve(versions_.size() + (versions_.empty() ? update.resources.size() : 0));
     for (const Resource& resource : update.resources) {
         if (refused.contains(resource.name)) continue;
-        versions_.insert_or_assign(std::string(resource.name), std::string(resource.version));
+        hold(resource.name, resource.version);
+        if (rejected_.empty()) continue;
         if (const auto at = rejected_.find(resource.name); at != rejected_.end()) rejected_.erase(at);
     }
     if (!on_demand_)
         for (const std::string_view name : refused)
             if (!name.empty() && !versions_.contains(name)) rejected_.emplace(name);
     for (const std::string_view name : update.removed) {
-        if (const auto at = versions_.find(name); at != versions_.end()) versions_.erase(at);
+        forget(name);
         if (const auto at = rejected_.find(name); at != rejected_.end()) rejected_.erase(at);
     }
 }

@@ -10,10 +10,11 @@
 #include "agent/xds/update.h"
 
 #include <cstddef>
-#include <map>
+#include <functional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 namespace envoy::service::discovery::v3 {
@@ -36,8 +37,12 @@ class TypeState {
     [[nodiscard]] bool answered() const { return answered_; }
 
     // On demand: listed from now on, until an answer says it is not there.
-    void want(const std::string& name) { versions_.try_emplace(name); }
-    void forget(const std::string& name) { versions_.erase(name); }
+    void want(const std::string& name) {
+        if (!versions_.contains(std::string_view(name))) versions_.emplace(name, "");
+    }
+    void forget(std::string_view name) {
+        if (const auto at = versions_.find(name); at != versions_.end()) versions_.erase(at);
+    }
 
     // Names held that the response, the stream's first, shows to be gone without saying so.
     [[nodiscard]] std::vector<std::string> vanished(const Response& response) const;
@@ -45,12 +50,34 @@ class TypeState {
     void commit(const Update& update, const std::vector<Rejection>& rejections);
 
   private:
+    // A name and its version in one piece of memory: there are as many as resources.
+    class Held {
+      public:
+        Held(std::string_view name, std::string_view version) : text_(name), name_(name.size()) { text_.append(version); }
+        [[nodiscard]] std::string_view name() const { return std::string_view(text_).substr(0, name_); }
+        [[nodiscard]] std::string_view version() const { return std::string_view(text_).substr(name_); }
+
+      private:
+        std::string text_;
+        size_t name_;
+    };
+    struct ByName {
+        using is_transparent = void;
+        size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
+        size_t operator()(const Held& held) const { return (*this)(held.name()); }
+        bool operator()(std::string_view a, std::string_view b) const { return a == b; }
+        bool operator()(const Held& a, std::string_view b) const { return a.name() == b; }
+        bool operator()(std::string_view a, const Held& b) const { return a == b.name(); }
+        bool operator()(const Held& a, const Held& b) const { return a.name() == b.name(); }
+    };
+    void hold(std::string_view name, std::string_view version);
+
     const std::string type_url_;
     const bool on_demand_;
     bool answered_ = false;
-    bool omitted_ = false;                                      // this stream listed nothing
-    std::map<std::string, std::string, std::less<>> versions_;  // last accepted; empty: wanted, or a type without versions
-    std::set<std::string, std::less<>> rejected_;               // wildcard: held by the server, nothing of it accepted here
+    bool omitted_ = false;                               // this stream listed nothing
+    std::unordered_set<Held, ByName, ByName> versions_;  // last accepted; empty: wanted, or a type without versions
+    std::set<std::string, std::less<>> rejected_;        // wildcard: held by the server, nothing of it accepted here
 };
 
 }  // namespace warren::xds
