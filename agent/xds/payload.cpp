@@ -3,6 +3,7 @@
 
 #include "agent/xds/wire.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace warren::xds {
@@ -92,6 +93,7 @@ std::shared_ptr<const Messages> EncodingCache::track(Messages made) {
     {
         const std::lock_guard lock(books_->mutex);
         books_->held += bytes;
+        books_->peak = std::max(books_->peak, books_->held);
     }
     ++encoded_;
     return {new Messages(std::move(made)), [books = books_, bytes](const Messages* last) {
@@ -126,6 +128,11 @@ std::shared_ptr<const Messages> EncodingCache::alone(const std::function<Message
 size_t EncodingCache::held_bytes() const {
     const std::lock_guard lock(books_->mutex);
     return books_->held;
+}
+
+size_t EncodingCache::take_peak() {
+    const std::lock_guard lock(books_->mutex);
+    return std::exchange(books_->peak, books_->held);
 }
 
 uint64_t EncodingCache::encoded() const {

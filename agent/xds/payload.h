@@ -60,13 +60,14 @@ class EncodingCache {
     [[nodiscard]] std::shared_ptr<const Messages> alone(const std::function<Messages()>& make);
 
     [[nodiscard]] size_t held_bytes() const;
+    [[nodiscard]] size_t take_peak();        // the most that was held since the last call
     [[nodiscard]] uint64_t encoded() const;  // encodings made
     [[nodiscard]] uint64_t shared() const;   // asked for while somebody held them
 
   private:
     struct Books {  // outlives the cache with the last encoding
         std::mutex mutex;
-        size_t held = 0;
+        size_t held = 0, peak = 0;
     };
     std::shared_ptr<const Messages> track(Messages made);
     [[nodiscard]] bool full() const;

@@ -10,6 +10,7 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
+#include <malloc.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -27,9 +28,11 @@ using std::chrono::milliseconds;
 const base::log::Area kLog("xds");
 const base::RealClock real_clock;
 
-constexpr milliseconds kSweep{1000};    // how late a deadline may be noticed
-constexpr milliseconds kDeferred{20};   // between tries of a client that waits for room
-constexpr milliseconds kGrace{1000};    // for streams to end in good order
+constexpr milliseconds kSweep{1000};   // how late a deadline may be noticed
+constexpr milliseconds kDeferred{20};  // between tries of a client that waits for room
+constexpr milliseconds kGrace{1000};   // for streams to end in good order
+// Encodings that together were as large leave as much with the allocator, and several times that in gRPC's buffers of many clients.
+constexpr size_t kWorthTrimming = 8 << 20;
 constexpr int kMaxMetadata = 64 << 10;  // a Kubernetes token has a few kilobytes
 
 class AdsService final
@@ -100,6 +103,7 @@ struct Server::Impl {
     [[nodiscard]] std::optional<base::MonoTime> due() const;
     std::shared_ptr<const Published> flush();
     void push_all();
+    void give_back_memory();
 
     ServerOptions options;
     const std::shared_ptr<TlsMaterial> tls;
@@ -110,6 +114,7 @@ struct Server::Impl {
     std::vector<std::shared_ptr<grpc::ServerCredentials>> credentials;
     std::unique_ptr<grpc::Server> server;
     std::thread thread;
+    bool trim = false;  // of the thread
 
     mutable std::mutex mutex;  // all below
     std::condition_variable changed;
@@ -184,6 +189,14 @@ void Server::Impl::push_all() {
     for (const auto& stream : hub->all()) stream->push();
 }
 
+// What a first sync of many nodes took is free once they have it, but the allocator keeps it unless it is told.
+void Server::Impl::give_back_memory() {
+    trim = trim || hub->cache.take_peak() >= kWorthTrimming;
+    if (!trim || hub->cache.held_bytes() != 0) return;
+    trim = false;
+    ::malloc_trim(0);
+}
+
 void Server::Impl::run() {
     base::MonoTime swept = hub->clock.now();
     bool deferred = false;
@@ -214,7 +227,10 @@ void Server::Impl::run() {
                 if (now - swept >= kSweep) stream->sweep();
                 some = some || stream->deferred();
             }
-            if (now - swept >= kSweep) swept = now;
+            if (now - swept >= kSweep) {
+                swept = now;
+                give_back_memory();
+            }
             deferred = some;
             lock.lock();
             if (stopping) break;
