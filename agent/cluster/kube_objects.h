@@ -19,6 +19,7 @@ namespace warren::cluster {
 struct ContainerPort {
     std::string name;
     uint16_t port = 0;
+    bool operator==(const ContainerPort&) const = default;
 };
 
 struct Pod {
@@ -30,14 +31,17 @@ struct Pod {
     bool ready = false;  // condition Ready is True
     std::vector<base::IpAddr> ips;
     std::vector<ContainerPort> tcp_ports;  // of containers and of init containers that keep running
+    bool operator==(const Pod&) const = default;
 };
 
 struct KubeNode {
     ObjectMeta meta;
+    bool operator==(const KubeNode&) const = default;
 };
 
 struct Namespace {
     ObjectMeta meta;
+    bool operator==(const Namespace&) const = default;
 };
 
 struct ServicePort {
@@ -47,6 +51,7 @@ struct ServicePort {
     uint16_t target = 0;      // 0 with a named target
     std::string target_name;  // of a container port
     std::optional<std::string> app_protocol;
+    bool operator==(const ServicePort&) const = default;
 };
 
 struct KubeService {
@@ -59,6 +64,7 @@ struct KubeService {
     std::vector<base::IpAddr> cluster_ips;  // none for a headless service
     std::vector<std::string> ip_families;
     std::vector<ServicePort> ports;
+    bool operator==(const KubeService&) const = default;
 };
 
 struct SliceEndpoint {
@@ -67,11 +73,13 @@ struct SliceEndpoint {
     bool ready = true;
     bool is_pod = false;                    // targetRef.kind is Pod
     std::string pod_ns, pod_name, pod_uid;  // of a targetRef to a pod
+    bool operator==(const SliceEndpoint&) const = default;
 };
 
 struct SlicePort {
     std::string name;
     uint16_t port = 0;
+    bool operator==(const SlicePort&) const = default;
 };
 
 struct EndpointSlice {
@@ -79,6 +87,7 @@ struct EndpointSlice {
     bool fqdn = false;
     std::vector<SlicePort> tcp_ports;
     std::vector<SliceEndpoint> endpoints;
+    bool operator==(const EndpointSlice&) const = default;
 };
 
 // The spec of a WorkloadEntry, and of an endpoint inside a ServiceEntry.
@@ -90,11 +99,13 @@ struct EntrySpec {
     std::string locality;
     uint32_t weight = 0;
     std::string service_account;
+    bool operator==(const EntrySpec&) const = default;
 };
 
 struct WorkloadEntry {
     ObjectMeta meta;
     EntrySpec spec;
+    bool operator==(const WorkloadEntry&) const = default;
 };
 
 enum class Resolution : uint8_t { None, Static, Dns, DnsRoundRobin, DynamicDns };
@@ -103,11 +114,13 @@ struct EntryPort {
     std::string name, protocol;
     uint16_t number = 0;
     uint16_t target = 0;  // 0: not given
+    bool operator==(const EntryPort&) const = default;
 };
 
 struct EntryAddress {
     base::IpAddr ip;
     std::optional<unsigned> length;  // of a prefix that is not one host
+    bool operator==(const EntryAddress&) const = default;
 };
 
 struct ServiceEntry {
@@ -121,11 +134,13 @@ struct ServiceEntry {
     bool has_workload_selector = false;
     LabelMap workload_selector;
     std::vector<std::string> subject_alt_names;
+    bool operator==(const ServiceEntry&) const = default;
 };
 
 struct GatewayAddress {
     bool is_hostname = false;
     std::string value;
+    bool operator==(const GatewayAddress&) const = default;
 };
 
 struct Listener {
@@ -133,6 +148,7 @@ struct Listener {
     uint16_t port = 0;
     enum class From : uint8_t { Same, All, Selector } from = From::Same;
     LabelSelector selector;
+    bool operator==(const Listener&) const = default;
 };
 
 // gateway.networking.k8s.io: waypoints and references to other networks.
@@ -142,10 +158,12 @@ struct Gateway {
     std::vector<Listener> listeners;
     std::vector<GatewayAddress> spec_addresses, status_addresses;  // of types IPAddress and Hostname
     bool programmed = false;                                       // status has an address of any type
+    bool operator==(const Gateway&) const = default;
 };
 
 struct GatewayClass {
     ObjectMeta meta;
+    bool operator==(const GatewayClass&) const = default;
 };
 
 // Everything there is. No two objects of a kind have the same namespace and name.

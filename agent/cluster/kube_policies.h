@@ -23,22 +23,26 @@ struct Values {
     bool given = false;  // the list had values, good or bad
     bool bad = false;    // some did not parse
     std::string where;   // "FILE:LINE: FIELD" when given
+    bool operator==(const Values&) const = default;
 };
 
 // The prefix as written, host bits included.
 struct IpBlock {
     base::IpAddr ip;
     unsigned length = 0;
+    bool operator==(const IpBlock&) const = default;
 };
 
 struct AccountName {
     std::string ns, name;
+    bool operator==(const AccountName&) const = default;
 };
 
 // A positive list and its negation.
 template <class T>
 struct Both {
     Values<T> is, is_not;
+    bool operator==(const Both&) const = default;
 };
 
 struct MatchSpec {
@@ -47,10 +51,12 @@ struct MatchSpec {
     Both<IpBlock> source_ips, destination_ips;
     Both<uint16_t> ports;
     std::vector<std::string> http;  // the names of fields that only a waypoint can judge
+    bool operator==(const MatchSpec&) const = default;
 };
 
 struct RuleSpec {
     std::vector<MatchSpec> from, to, when;
+    bool operator==(const RuleSpec&) const = default;
 };
 
 enum class AuthorizationAction : uint8_t { Allow, Deny, Audit, Custom };
@@ -61,6 +67,7 @@ struct AuthorizationPolicy {
     bool has_target = false;           // targetRef or targetRefs: for a waypoint
     AuthorizationAction action = AuthorizationAction::Allow;
     std::vector<RuleSpec> rules;
+    bool operator==(const AuthorizationPolicy&) const = default;
 };
 
 enum class MtlsMode : uint8_t { Unset, Disable, Permissive, Strict };
@@ -70,6 +77,7 @@ struct PeerAuthentication {
     std::optional<LabelMap> selector;
     MtlsMode mode = MtlsMode::Unset;
     std::map<uint16_t, MtlsMode> ports;
+    bool operator==(const PeerAuthentication&) const = default;
 };
 
 }  // namespace warren::cluster

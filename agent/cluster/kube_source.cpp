@@ -164,6 +164,8 @@ void KubeSource::Impl::apply(std::map<Key, ReadObject>& taken, std::map<Key, kub
             if (strict) changes.push_back({kind, name});
             for (std::string& error : read.errors)
                 error += known ? " (its earlier version stays in force)" : strict ? " (until then it lets nothing through)" : " (left out)";
+        } else if (store.holds(kind, read.fragment)) {
+            continue;  // nothing that is read of it
         } else if (store.upsert(kind, read.fragment)) {
             changes.push_back({kind, name});
         } else if (store.remove(kind, name)) {

@@ -22,6 +22,7 @@ struct ObjectMeta {
     std::string where;                   // "FILE:LINE" of the object, for messages
 
     [[nodiscard]] std::string key() const { return ns + '/' + name; }
+    bool operator==(const ObjectMeta&) const = default;
 };
 
 // Which of two counts where the oldest does: creation time, then name, so that the answer does not depend on the order of arrival.

@@ -35,6 +35,18 @@ std::string_view to_string(ObjectKind kind) noexcept {
     return kNames[static_cast<size_t>(kind)];
 }
 
+bool ObjectStore::holds(ObjectKind kind, const Objects& fragment) const {
+    const Index& index = index_[static_cast<size_t>(kind)];
+    return with_list(
+        kind,
+        [&](const auto& all, const auto& given) {
+            if (given.size() != 1) return false;
+            const auto at = index.find(given.front().meta.key());
+            return at != index.end() && all[at->second] == given.front();
+        },
+        objects_, fragment);
+}
+
 bool ObjectStore::upsert(ObjectKind kind, Objects& fragment) {
     Index& index = index_[static_cast<size_t>(kind)];
     return with_list(

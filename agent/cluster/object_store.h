@@ -27,6 +27,8 @@ class ObjectStore {
 
     // In the list of its kind; it is there.
     [[nodiscard]] size_t position(ObjectKind kind, const std::string& key) const { return index_[static_cast<size_t>(kind)].at(key); }
+    // The one object in the fragment is there, with the same content. What changed of it is not read: a node's heartbeat, a pod's status.
+    [[nodiscard]] bool holds(ObjectKind kind, const Objects& fragment) const;
 
     // Takes the one object of the kind that is in the fragment, in place of one of the same key ("NS/NAME"); false when there is none.
     bool upsert(ObjectKind kind, Objects& fragment);

@@ -93,6 +93,37 @@ TEST_CASE("object_store: objects come, change and go") {
     CHECK(store.objects().pods.empty());
 }
 
+TEST_CASE("object_store: what is not read of an object does not change it") {
+    const auto read = [](ObjectKind kind, const std::string& metadata, const std::string& rest) {
+        const std::string text = R"({"apiVersion":"v1","kind":")" + std::string(to_string(kind)) +
+                                 R"(","metadata":{"name":"a","uid":"u",)" + metadata + "}," + rest + "}";
+        auto out = read_kube_object(kind, {kind == ObjectKind::Pod ? "n" : "", "a", "u", "1", text});
+        REQUIRE(out.errors.empty());
+        return std::move(out.fragment);
+    };
+    ObjectStore store;
+    const auto pod_of = [&](const std::string& version, const std::string& seen, const std::string& ready) {
+        return read(ObjectKind::Pod,
+                    R"("namespace":"n","resourceVersion":")" + version + R"(","annotations":{"other/seen":")" + seen + "\"}",
+                    R"("spec":{"nodeName":"n1"},"status":{"podIP":"10.0.0.1","conditions":[{"type":"Ready","status":")" + ready +
+                        R"(","lastProbeTime":")" + seen + "\"}]}");
+    };
+    Objects first = pod_of("1", "12:00", "True");
+    CHECK(!store.holds(ObjectKind::Pod, first));
+    CHECK(store.upsert(ObjectKind::Pod, first));
+    CHECK(store.holds(ObjectKind::Pod, pod_of("2", "12:01", "True")));
+    CHECK(!store.holds(ObjectKind::Pod, pod_of("3", "12:01", "False")));
+    CHECK(!store.holds(ObjectKind::Pod, {}));  // gone
+    // A node's heartbeat.
+    const auto node_of = [&](const std::string& labels) {
+        return read(ObjectKind::Node, R"("resourceVersion":"7","labels":)" + labels, R"("spec":{})");
+    };
+    Objects node = node_of(R"({"topology.kubernetes.io/zone":"z"})");
+    CHECK(store.upsert(ObjectKind::Node, node));
+    CHECK(store.holds(ObjectKind::Node, node_of(R"({"topology.kubernetes.io/zone":"z"})")));
+    CHECK(!store.holds(ObjectKind::Node, node_of(R"({"topology.kubernetes.io/zone":"y"})")));
+}
+
 TEST_CASE("policy_status: what is enforced says so, what is not says why") {
     const auto condition = [](const std::string& spec) {
         auto read = read_kube_object(kAuthorization, policy(spec));
