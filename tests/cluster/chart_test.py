@@ -3,17 +3,26 @@
 """The chart in a real cluster (run.sh): a user's path from `helm install` to `helm uninstall`, step by step on one cluster. The first
 step that does not hold shows what the mesh's pods logged.
 
-    chart_test.py ROOT [STEP...]      all steps, or those (most need the ones before them)
+    chart_test.py ROOT [STEP...]      all steps, or those in that order, as often as they are named (most need the ones before them)
+
+Not among "all": tunnel_update; install_behind_istiod, in place of install; figures, the numbers of docs/kubernetes.md, on a quiet machine.
 """
+import contextlib
+import http.client
 import json
+import os
 import pathlib
+import re
+import ssl
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 root = pathlib.Path(sys.argv[1])
 here = root / "tests" / "cluster"
-MESH = "warren-system"
+MESH, AGENT, TUNNEL = "warren-system", "warren-agent", "warren-ztunnel"
 NODES = ("n1", "n2")
 began = time.monotonic()
 
@@ -39,6 +48,40 @@ def get(*args):
 
 def apply(*objects):
     kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+
+class Api:
+    """The API server without kubectl's own start, for what is measured."""
+
+    def __init__(self):
+        keys = pathlib.Path(os.environ["KUBECONFIG"]).parent
+        self.tls = ssl.create_default_context(cafile=keys / "ca.crt")
+        self.tls.check_hostname = False
+        self.tls.load_cert_chain(keys / "admin.crt", keys / "admin.key")
+        self.host = "172.31.77.11"
+        self.connection = self.connect()
+
+    def connect(self):
+        return http.client.HTTPSConnection(self.host, 6443, context=self.tls, timeout=60)
+
+    def call(self, method, path, body=None, kind="application/json"):
+        self.connection.request(method, path, body and json.dumps(body), {"Content-Type": kind})
+        answer = self.connection.getresponse()
+        text = answer.read()
+        assert answer.status < 300, f"{method} {path}: {answer.status} {text[:300]}"
+        return json.loads(text)
+
+    def merge(self, path, body):
+        return self.call("PATCH", path, body, "application/merge-patch+json")
+
+    def watch(self, path, since):
+        """Events as they come: (time, type, object)."""
+        connection = self.connect()
+        connection.request("GET", f"{path}{'&' if '?' in path else '?'}watch=true&resourceVersion={since}")
+        answer = connection.getresponse()
+        while line := answer.readline():
+            event = json.loads(line)
+            yield time.monotonic(), event["type"], event["object"]
 
 
 def on_node(node, script, check=True):
@@ -93,8 +136,9 @@ def web(ns, name, node):
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": ns, "labels": {"app": "web"}},
         "spec": {"nodeName": node, "terminationGracePeriodSeconds": 1, "containers": [{
             "name": "web", "image": "docker.io/kl/tool:1", "imagePullPolicy": "IfNotPresent", "command": ["kltool", "serve", ":8080"],
-            "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1},
-            "livenessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 3}}]}}
+            # One refusal counts; slowness of a busy machine does not.
+            "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 1},
+            "livenessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 3}}]}}
 
 
 def client(ns, name, node, command=("sleep", "100000")):
@@ -130,7 +174,7 @@ def mesh_pods(app):
 
 def tunnel_connections(node, **labels):
     """Sum of the tunnel's opened connections with these labels."""
-    address = mesh_pods("warren-ztunnel")[node]["status"]["podIP"]
+    address = mesh_pods(TUNNEL)[node]["status"]["podIP"]
     total = 0.0
     for line in on_node(node, f"curl -s -m 5 http://{address}:15020/metrics").splitlines():
         if line.startswith("istio_tcp_connections_opened_total{") and all(f'{k}="{v}"' in line for k, v in labels.items()):
@@ -164,15 +208,32 @@ def before():
     state["pods"] = pod_state("shop")
 
 
-def install():
-    run("helm", "install", "warren", root / "charts" / "warren", "-n", MESH, "--set", "image.tag=test", "--wait", "--timeout", "150s",
-        timeout=200)
-    for app in ("warren-agent", "warren-ztunnel"):
+def install(*more):
+    run("helm", "install", "warren", root / "charts" / "warren", "-n", MESH, "--set", ",".join(("image.tag=test", *more)), "--wait",
+        "--timeout", "150s", timeout=200)
+    for app in ("warren-agent", TUNNEL):
         assert set(mesh_pods(app)) == set(NODES), app
     for pod in get("pods", "-n", MESH)["items"]:
         assert all(c["restartCount"] == 0 for c in pod["status"]["containerStatuses"]), pod["metadata"]["name"]
     until("the root in every namespace", lambda: kubectl("get", "cm", "istio-ca-root-cert", "-n", "shop", check=False).returncode == 0)
     assert fetch("shop", "c1", "http://web.shop", 5).returncode == 0, "pods outside of the mesh are disturbed"
+
+
+def install_behind_istiod():
+    """In place of install: the chart as it stands beside istiod, with Warren's controller as the stand-in for istiod: its Service, its port,
+    its token's audience, its trusted account, its ConfigMap with the root. It is not istiod, whose program cannot be had here."""
+    global MESH, AGENT, TUNNEL
+    MESH, AGENT, TUNNEL = "istio-system", "istio-cni-node", "ztunnel"
+    kubectl("create", "ns", MESH)
+    kubectl("label", "ns", MESH, "pod-security.kubernetes.io/enforce=privileged")
+    rendered = run("helm", "template", "istiod", root / "charts" / "warren", "-n", MESH, "--set",
+                   "image.tag=test,compat.istioNames=true,controller.replicas=1").stdout
+    documents = ["---\n" + d for d in rendered.split("\n---\n") if re.search(
+        r"^  name: \"?(warren-controller|istiod|warren-ca)\"?$|^kind: CustomResourceDefinition$", d, re.M) and "helm.sh/hook" not in d]
+    kubectl("apply", "-f", "-", text="\n".join(documents))
+    kubectl("rollout", "status", "-n", MESH, "deploy/warren-controller", "--timeout=120s", timeout=150)
+    install("controlPlane=istiod", "compat.istioNames=true", "crds.enabled=false")
+    state["stand-in"] = "\n".join(documents)
 
 
 def enrol_running_pods():
@@ -199,6 +260,49 @@ def over_the_mesh():
     assert done.returncode == 0 and "host=web-1" in done.stdout and "host=web-2" in done.stdout, done.stdout + done.stderr
 
 
+def status_is_green():
+    """`warren status` of every node, through port-forward."""
+    for node in NODES:
+        with contextlib.ExitStack() as stack:
+            at = {what: stack.enter_context(forwarded(mesh_pods(app)[node]["metadata"]["name"], port))
+                  for what, app, port in (("agent", "warren-agent", 15030), ("tunnel", TUNNEL, 15000))}
+            done = run(os.environ["WARREN"], "--agent", at["agent"], "--tunnel", at["tunnel"], "status", check=False)
+        assert done.returncode == 0, f"{node}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+
+
+@contextlib.contextmanager
+def forwarded(pod, port):
+    """HOST:PORT of this machine that leads to the pod's port."""
+    process = subprocess.Popen(["kubectl", "port-forward", "-n", MESH, f"pod/{pod}", f":{port}"], stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()  # Forwarding from 127.0.0.1:40123 -> 15030
+        assert "127.0.0.1:" in line, f"port-forward of {pod}:{port}: {line}"
+        yield line.split()[2]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def host_network_pods():
+    """A pod with the node's network is left alone, in a namespace of the mesh too, and is reached from the mesh and reaches it."""
+    pod = web("shop", "host-web", "n2")
+    pod["metadata"]["labels"] = {"app": "host-web"}
+    pod["spec"]["hostNetwork"] = True
+    container = pod["spec"]["containers"][0]
+    container["command"] = ["kltool", "serve", ":18080"]
+    container["readinessProbe"]["httpGet"]["port"] = container["livenessProbe"]["tcpSocket"]["port"] = 18080
+    apply(pod)
+    kubectl("wait", "-n", "shop", "--for=condition=Ready", "pod/host-web", "--timeout=60s", timeout=90)
+    at = get("pod", "-n", "shop", "host-web")["status"]["podIP"]
+    done = fetch("shop", "c1", f"http://{at}:18080", 5)
+    assert done.returncode == 0, f"from the mesh to a host-network pod: {done.stderr}"
+    web2 = get("pod", "-n", "shop", "web-2")["status"]["podIP"]
+    done = fetch("shop", "host-web", f"http://{web2}:8080", 5)
+    assert done.returncode == 0, f"from a host-network pod to the mesh: {done.stderr}"
+    assert "ambient.istio.io/redirection" not in get("pod", "-n", "shop", "host-web")["metadata"].get("annotations", {})
+    kubectl("delete", "pod", "-n", "shop", "host-web")
+
+
 def strict():
     web2 = get("pod", "-n", "shop", "web-2")["status"]["podIP"]
     assert fetch("outside", "stranger", f"http://{web2}:8080").returncode == 0, "permissive is the default"
@@ -221,28 +325,130 @@ def denied():
     until("allowed again", lambda: all(fetch("shop", "c1", f"http://{w}:8080").returncode == 0 for w in (web1, web2)), 20)
 
 
-def new_pods_are_captured_first():
+def new_pods_are_captured_first(count=5):
     web2 = get("pod", "-n", "shop", "web-2")["status"]["podIP"]
-    for i in range(5):
-        # Its first instruction connects, once, into a strict namespace: plaintext would be refused.
-        apply(client("shop", f"first-{i}", "n1", ("kltool", "get", f"http://{web2}:8080")))
-    for i in range(5):
-        until(f"first-{i} ended", lambda: get("pod", "-n", "shop", f"first-{i}")["status"]["phase"] in ("Succeeded", "Failed"), 60)
-        pod = get("pod", "-n", "shop", f"first-{i}")
-        logs = kubectl("logs", "-n", "shop", f"first-{i}", check=False).stdout
-        assert pod["status"]["phase"] == "Succeeded", f"first-{i} was not captured when it connected: {logs}"
-    kubectl("delete", "pod", "-n", "shop", *[f"first-{i}" for i in range(5)], "--wait=false")
+    names = [f"first-{i}" for i in range(count)]
+    # Its first instruction connects, once, into a strict namespace: plaintext would be refused.
+    apply(*[client("shop", name, NODES[i % 2], ("kltool", "get", f"http://{web2}:8080")) for i, name in enumerate(names)])
+
+    def ended():
+        pods = {p["metadata"]["name"]: p["status"]["phase"] for p in get("pods", "-n", "shop")["items"]}
+        return all(pods[name] in ("Succeeded", "Failed") for name in names) and pods
+    phases = until("their first connection over", ended, 60 + 5 * count)
+    bad = [name for name in names if phases[name] != "Succeeded"]
+    why = kubectl("logs", "-n", "shop", bad[0], check=False).stdout if bad else ""
+    say(f"  captured before the first connection: {count - len(bad)} of {count}")
+    assert not bad, f"not captured when they connected: {bad}; {why}"
+    kubectl("delete", "pod", "-n", "shop", *names, "--wait=false")
 
 
-def rolling_update():
+REDIRECTION = "ambient.istio.io/redirection"
+
+
+def seconds_until_captured(api, ns, change, names):
+    """From the answer to the change until the API server tells that the last of the pods is captured."""
+    since = api.call("GET", f"/api/v1/namespaces/{ns}/pods")["metadata"]["resourceVersion"]
+    change()
+    began_at, missing = time.monotonic(), set(names)
+    for when, _, pod in api.watch(f"/api/v1/namespaces/{ns}/pods", since):
+        if pod["metadata"].get("annotations", {}).get(REDIRECTION) == "enabled":
+            missing.discard(pod["metadata"]["name"])
+        if not missing:
+            return when - began_at
+
+
+def figures():
+    """After `strict`."""
+    api = Api()
+    mode = "istio.io/dataplane-mode"
+    label = lambda value: {"metadata": {"labels": {mode: value}}}
+
+    times = []
+    for _ in range(10):
+        path = "/api/v1/namespaces/outside/pods/stranger"
+        times.append(seconds_until_captured(api, "outside", lambda: api.merge(path, label("ambient")), ["stranger"]))
+        api.merge(path, label(None))
+        until("stranger let go", lambda: REDIRECTION not in api.call("GET", path)["metadata"].get("annotations", {}))
+    say(f"  running pod labelled until captured: median {statistics.median(times):.3f} s, worst {max(times):.3f} s of {len(times)}")
+    assert max(times) <= 1
+
+    # One change until both nodes act on it: their clocks are one.
+    web_at = {node: get("pod", "-n", "shop", name)["status"]["podIP"] for node, name in zip(NODES, ("web-1", "web-2"))}
+    times = []
+    for _ in range(5):
+        watching = [subprocess.Popen(["kubectl", "exec", "-n", "shop", pod, "--", "sh", "-c",
+                                      f"echo begun; while kltool get http://{web_at[node]}:8080 >/dev/null 2>&1; do :; done; date +%s.%N"],
+                                     stdout=subprocess.PIPE, text=True) for pod, node in (("c1", "n1"), ("c1", "n2"), ("c2", "n2"), ("c2", "n1"))]
+        for process in watching:
+            process.stdout.readline()
+        time.sleep(1)
+        rule = policy("AuthorizationPolicy", "nobody", "shop", {"action": "DENY", "rules": [{"to": [{"operation": {"ports": ["8080"]}}]}]})
+        api.call("POST", "/apis/security.istio.io/v1/namespaces/shop/authorizationpolicies", rule)
+        written = time.time()
+        times.append(max(float(process.communicate(timeout=60)[0]) for process in watching) - written)
+        kubectl("delete", "authorizationpolicy", "-n", "shop", "nobody")
+        until("allowed again", lambda: all(fetch("shop", c, f"http://{w}:8080").returncode == 0 for c in ("c1", "c2") for w in web_at.values()))
+    say(f"  policy written until refused on both nodes: median {statistics.median(times):.3f} s, worst {max(times):.3f} s of {len(times)}")
+    assert max(times) <= 0.5
+
+    # As many as the kubelet takes.
+    there = [p for p in get("pods", "-A")["items"] if p["spec"]["nodeName"] == "n2"]
+    names = [f"crowd-{i}" for i in range(110 - len(there))]
+    kubectl("create", "ns", "crowd")
+    until("the default account", lambda: kubectl("get", "sa", "default", "-n", "crowd", check=False).returncode == 0)
+    apply(*[client("crowd", name, "n2") for name in names])
+    kubectl("wait", "-n", "crowd", "--for=condition=Ready", "pod", "--all", "--timeout=400s", timeout=420)
+    took = seconds_until_captured(api, "crowd", lambda: api.merge("/api/v1/namespaces/crowd", label("ambient")), names)
+    say(f"  {len(names)} running pods of a node with 110 enrolled in {took:.2f} s")
+    assert took <= 3
+    kubectl("delete", "ns", "crowd", "--timeout=120s", timeout=150)
+    new_pods_are_captured_first(100)
+
+
+# What the mesh's pods say from here on, kept when they are replaced: {pod: log}, filled when the block ends.
+@contextlib.contextmanager
+def logs_of_mesh():
+    logs = {}
+    with tempfile.TemporaryDirectory() as folder:
+        following = []
+        for pod in get("pods", "-n", MESH)["items"]:
+            path = pathlib.Path(folder, pod["metadata"]["name"])
+            with path.open("w") as to:
+                following.append(subprocess.Popen(["kubectl", "logs", "-n", MESH, "-f", "--tail=0", "--timestamps", path.name], stdout=to, stderr=to))
+        try:
+            yield logs
+        finally:
+            for process in following:
+                process.terminate()
+                process.wait()
+            logs.update({path.name: path.read_text() for path in pathlib.Path(folder).iterdir()})
+
+
+def rolling_update(sets=None):
+    with logs_of_mesh() as logs:
+        try:
+            replace_under_load(sets or (TUNNEL, AGENT))
+            return
+        except AssertionError as error:
+            failure = error
+    for name, text in sorted(logs.items()):
+        print(f"-- {name}, from before its replacement\n{telling(text)}")
+    raise failure
+
+
+def tunnel_update():
+    rolling_update((TUNNEL,))
+
+
+def replace_under_load(sets):
     load = []
     for pod in ("c1", "c2"):
         load.append(subprocess.Popen(
             ["kubectl", "exec", "-n", "shop", pod, "--", "sh", "-c",
-             "n=0; while [ ! -e /tmp/stop ]; do kltool get http://web.shop 20 >/dev/null || { echo failed after $n; exit 1; }; n=$((n+20)); done; echo $n"],
+             "rm -f /tmp/stop; n=0; while [ ! -e /tmp/stop ]; do kltool get http://web.shop 20 >/dev/null || { date +%H:%M:%S; echo failed after $n; exit 1; }; n=$((n+20)); done; echo $n"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     try:
-        for set_name in ("warren-ztunnel", "warren-agent"):
+        for set_name in sets:
             kubectl("rollout", "restart", "-n", MESH, f"daemonset/{set_name}")
             kubectl("rollout", "status", "-n", MESH, f"daemonset/{set_name}", "--timeout=150s", timeout=180)
             broken = [p.stdout.read().strip() for p in load if p.poll() is not None]
@@ -267,6 +473,8 @@ def upgrade():
 def uninstall():
     kubectl("delete", "peerauthentication", "-n", "shop", "--all")
     run("helm", "uninstall", "warren", "-n", MESH, "--wait", "--timeout", "150s", timeout=200)
+    if "stand-in" in state:
+        kubectl("delete", "-f", "-", "--ignore-not-found", text=state["stand-in"])
     until("the mesh's pods gone", lambda: not get("pods", "-n", MESH)["items"], 90)
     for node in NODES:
         now = node_state(node)
@@ -278,7 +486,13 @@ def uninstall():
     assert fetch("shop", "c1", "http://web.shop", 20).returncode == 0, "the application does not work without the mesh"
 
 
-STEPS = [before, install, enrol_running_pods, over_the_mesh, strict, denied, new_pods_are_captured_first, rolling_update, upgrade, uninstall]
+STEPS = [before, install, enrol_running_pods, over_the_mesh, host_network_pods, status_is_green, strict, denied, new_pods_are_captured_first,
+         rolling_update, upgrade, status_is_green, uninstall]
+
+
+def telling(log):
+    """The end of a log without the connections that went well."""
+    return "".join([line for line in log.splitlines(True) if "info\taccess" not in line][-40:])
 
 
 def show_logs():
@@ -286,7 +500,7 @@ def show_logs():
     for pod in json.loads(kubectl("get", "pods", "-n", MESH, "-o", "json", check=False).stdout or '{"items": []}')["items"]:
         name = pod["metadata"]["name"]
         for previous in ([], ["--previous"]):
-            text = kubectl("logs", "-n", MESH, name, "--tail=25", *previous, check=False).stdout
+            text = telling(kubectl("logs", "-n", MESH, name, "--tail=100000", *previous, check=False).stdout)
             if text:
                 print(f"-- {name} {' '.join(previous)}\n{text}")
         if pod["status"].get("phase") != "Running":
@@ -296,9 +510,7 @@ def show_logs():
 # Without these nothing after them means anything; what fails otherwise does not hide the rest.
 VITAL = (before, install, enrol_running_pods)
 failed = []
-for step in STEPS:
-    if len(sys.argv) > 2 and step.__name__ not in sys.argv[2:]:
-        continue
+for step in [s for name in sys.argv[2:] for s in {*STEPS, install_behind_istiod, tunnel_update, figures} if s.__name__ == name] or STEPS:
     try:
         step()
     except (AssertionError, subprocess.TimeoutExpired) as failure:

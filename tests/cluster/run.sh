@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # tests/cluster/run.sh [hybrid|v2]...: the chart in a real two-node cluster on this machine, once for each cgroup layout (both without an
 # argument). As root. Builds the cluster's programs into a cache (once, 7 to 15 minutes), Warren's programs (build/dev, or WARREN_BIN) and
-# its image; one cluster at a time on a machine. KEEP=1 holds the last cluster, and the lock, until Enter.
+# its image; one cluster at a time on a machine. STEPS="STEP..." runs those of chart_test.py only. KEEP=1 holds the last cluster, and the lock, until Enter.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -16,6 +16,7 @@ if [ -z "${WARREN_BIN:-}" ]; then
   (cd "$root" && cmake --preset dev >/dev/null && cmake --build --preset dev --target "${programs[@]}" >/dev/null)
 fi
 
+export WARREN=$bin/warren
 work=$(mktemp -d /tmp/warren-cluster-XXXXXX)
 export KL_RUN=$work/run KL_IMAGES=$work/images
 mkdir -p "$KL_IMAGES"
@@ -33,7 +34,7 @@ for mode in "${modes[@]}"; do
   echo "== cgroups: $mode"
   # The lock is ours, not the cluster's programs'.
   if "$here/cluster.sh" up 2 9>&- && KUBECONFIG=$KL_RUN/pki/admin.kubeconfig PATH=$cache/bin:$PATH \
-    timeout 900 python3 "$here/chart_test.py" "$root" 9>&-; then :; else status=1; fi
+    timeout 900 python3 "$here/chart_test.py" "$root" ${STEPS:-} 9>&-; then :; else status=1; fi
   # Under the lock all the while: the subnet is fixed, and another cluster would take this one's network away.
   if [ "${KEEP:-}" = 1 ] && [ "$mode" = "${modes[-1]}" ]; then
     read -rp "kept: export KUBECONFIG=$KL_RUN/pki/admin.kubeconfig KL_RUN=$KL_RUN; Enter ends it " || true
