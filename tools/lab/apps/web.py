@@ -4,6 +4,7 @@ import http.client
 import http.server
 import json
 import socket
+import socketserver
 import struct
 
 PATIENCE = 10
@@ -88,6 +89,10 @@ class Page(http.server.BaseHTTPRequestHandler):
 class Server(http.server.ThreadingHTTPServer):
     address_family = socket.AF_INET6
     request_queue_size = 1024
+
+    def server_bind(self):
+        """Without looking up what this machine is called: where /etc/hosts does not say, that asks a name server, which a lab does not have."""
+        socketserver.TCPServer.server_bind(self)
 
 
 Server(("::", 8080), Page).serve_forever()
