@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long tests, for a release or a night; dated results belong into docs/test-long.md.
 #
-#   tools/test-long.sh [STEP...]    steps: differential asan tsan tidy kernels fuzz soak repeat; all of them when none is named
+#   tools/test-long.sh [STEP...]    steps: differential asan tsan tidy kernels fuzz soak chaos repeat; all of them when none is named
 #
 #   differential   ten million random (policy set, connection) pairs through the engine and the naive evaluator (about 5 minutes)
 #   asan, tsan     every unit and kernel test under the address and undefined behaviour, then the thread sanitizer
@@ -10,6 +10,7 @@
 #                  address sanitizer, the thread sanitizer, and the plain build, whose memory may not grow
 #   kernels        Debian's 6.1 and 6.12 kernels under qemu: agent and tunnel end to end, and all of tests/bpf
 #   fuzz           every fuzz target for FUZZ_SECONDS (default 600) each, two at a time
+#   chaos          tests/lab's upgrades and shortages, an agent killed 100 times and a controller away for minutes, CHAOS_ROUNDS (default 10) times
 #   repeat         the full test list REPEATS (default 10) times in a row, each with its counts: none of them may fail once
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -19,7 +20,7 @@ results=$root/build/results-long
 mkdir -p "$results"
 status=0
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(differential asan tsan tidy kernels fuzz soak repeat)
+[ ${#steps[@]} -gt 0 ] || steps=(differential asan tsan tidy kernels fuzz soak chaos repeat)
 
 build() {
     cmake --preset "$1" >"$results/configure-$1.log" || { cat "$results/configure-$1.log"; exit 1; }
@@ -60,6 +61,13 @@ for step in "${steps[@]}"; do
                     tee "$results/soak-$preset.txt" || status=1
             done
             ;;
+        chaos)
+            build dev dev --target warren warren-agent warren-ztunnel warren-controller
+            for round in $(seq "${CHAOS_ROUNDS:-10}"); do
+                WARREN_LONG=1 WARREN_BIN=$root/build/dev/bin WARREN_TESTS_FOLDER=$root/tests/lab \
+                    python3 -B tests/mesh/run.py upgrade_test.py chaos_test.py 2>&1 | tee "$results/chaos-$round.txt" || status=1
+            done
+            ;;
         repeat)
             build dev dev
             for ((run = 1; run <= ${REPEATS:-10}; run++)); do
@@ -73,7 +81,7 @@ for step in "${steps[@]}"; do
             done
             ;;
         *)
-            echo "test-long.sh: no step \"$step\"; steps are differential, asan, tsan, tidy, kernels, fuzz, soak, repeat" >&2
+            echo "test-long.sh: no step \"$step\"; steps are differential, asan, tsan, tidy, kernels, fuzz, soak, chaos, repeat" >&2
             exit 2
             ;;
     esac

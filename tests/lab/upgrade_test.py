@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Daemons that are upgraded, killed, or away while a client counts: every page of it is five new connections over both paths."""
 import json
+import os
 
 from labcase import LabCase, kernel, shop, story
 
-KILLS = 20
+LONG = os.environ.get("WARREN_LONG") == "1"
+KILLS = 100 if LONG else 20
+AWAY = 5000 if LONG else 60  # pages, at some 30 a second
 
 
 class UnderLoad(LabCase):
@@ -37,7 +40,7 @@ class UnderLoad(LabCase):
     def test_a_controller_that_is_away_changes_nothing_and_is_heard_when_it_is_back(self):
         lab = self.lab_
         lab.controller.kill()
-        self.pages(lab, 60)
+        self.pages(lab, AWAY, 30 + AWAY // 5)
         self.assertEqual([one["saw"] for one in story.refusals(lab)], ["Connection refused", "Connection reset by peer", "Connection reset by peer"])
         lab.controller.put("closed.yaml", json.dumps({
             "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "closed", "namespace": "shop"},

@@ -23,9 +23,10 @@ class Daemon:
         self.binary = lab.binaries / program
         self.cgroup = lab.cgroup / name
         self.log = lab.folder / f"{name}.log"
+        self.environment = {}  # beside its own
 
     def launch(self, *arguments, env=None):
-        everything = {"PATH": os.environ["PATH"], "ASAN_OPTIONS": "detect_leaks=0", **(env or {})}
+        everything = {"PATH": os.environ["PATH"], "ASAN_OPTIONS": "detect_leaks=0", **(env or {}), **self.environment}
         process = kernel.start([self.binary, *arguments], self.cgroup, self.lab.netns(self.where), self.log, env=everything)
         self.lab.children.append(process)
         return self
