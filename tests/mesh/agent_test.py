@@ -97,8 +97,7 @@ class Direct(ByAgent):
         self.assertEqual(apps.call(w.pods.plain, w.pods.near.v4, 7000), "reset")
         self.assertGreaterEqual(self.agent.counters()["connect_direct"], 1)
 
-    def test_no_label_says_mutual_tls_of_a_direct_connection(self):
-        """Trap 22."""
+    def test_trap_22_no_label_says_mutual_tls_of_a_direct_connection(self):
         w = self.world
         self.wait_rows()
         self.assertEqual(apps.call(w.pods.client, w.pods.near.v4, 7000), "answered")
@@ -214,7 +213,7 @@ class AwayAndBack(ByAgent):
             apps.ask(open_one)
         self.assertEqual(w.n1.metric("workload_manager_proxies_started_total"), started)
 
-    def test_enrolled_traffic_is_never_plain_while_the_tunnel_is_dead(self):
+    def test_trap_33_without_a_tunnel_enrolled_traffic_is_never_plain_and_the_agent_is_not_ready(self):
         w = self.world
         self.wait_rows()
         w.n1.process.kill()
@@ -222,7 +221,7 @@ class AwayAndBack(ByAgent):
         self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "refused")
         self.assertEqual(apps.call(w.pods.plain, w.pods.near.v4, 7000), "refused")  # plaintext into the mesh: nobody judges it
         self.assertEqual(apps.call(w.pods.client, w.pods.near.v4, 7000), "answered")  # the same-node path needs no tunnel
-        eventually(lambda: not self.agent.ready(), "not ready without a tunnel (trap 33)")
+        eventually(lambda: not self.agent.ready(), "not ready without a tunnel")
 
     def test_a_pod_that_leaves_is_an_ordinary_pod_and_one_that_comes_back_is_captured(self):
         w = self.world
@@ -321,8 +320,8 @@ class Flows(ByAgent):
         self.assertEqual(self.agent.metric("warren_flows_closed_total", path="tunnel", direction="outbound"), 20)
         self.assertEqual(self.agent.metric("warren_flow_bytes_total", path="direct", way="sent"), 80)
 
-    def test_an_idle_connection_stays_in_the_snapshot(self):
-        """Trap 23, with a second for a minute: the period of the samples is what counts."""
+    def test_trap_23_an_idle_connection_stays_in_the_snapshot(self):
+        """With a second for a minute: the period of the samples is what counts."""
         w = self.world
         self.wait_rows()
         connection = w.connect(w.pods.client, w.pods.near.v4, 7000)

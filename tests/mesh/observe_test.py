@@ -33,8 +33,8 @@ class Agreement(MeshCase):
                                   (w.pods.client, "10.77.99.1", 80), (w.pods.other, w.pods.near.v4, 7002)):
                 apps.call(pod, ip, port, text)
 
-    def test_the_sum_of_the_log_is_what_the_counters_say(self):
-        """For each reporter: connections, failures and bytes of both directions (trap 40)."""
+    def test_trap_40_the_sum_of_the_log_is_what_the_counters_say(self):
+        """For each reporter: connections, failures and bytes of both directions."""
         w = self.world
         self.calls()
         for tunnel in (w.n1, w.n2):
