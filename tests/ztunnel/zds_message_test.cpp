@@ -84,3 +84,25 @@ TEST_CASE("zds: what we send is what the contract says") {
     REQUIRE(response.ParseFromString(warren::ztunnel::zds_ack("port busy")));
     CHECK(response.ack().error() == "port busy");
 }
+
+TEST_CASE("zds: version skew: fields of a newer agent are passed over at every depth, what an older one leaves out is empty") {
+    zds::WorkloadRequest request;
+    REQUIRE(request.ParseFromString(add()));
+    const auto mark = [](google::protobuf::Message* m) { m->GetReflection()->MutableUnknownFields(m)->AddVarint(99, 1); };
+    mark(&request);
+    mark(request.mutable_add());
+    mark(request.mutable_add()->mutable_workload_info());
+    const auto newer = parse_zds_request(bytes(request.SerializeAsString()), fds(1));
+    REQUIRE(newer);
+    CHECK(std::get<warren::ztunnel::ZdsAdd>(*newer).service_account == "sa");
+
+    zds::WorkloadRequest little;
+    little.mutable_add()->set_uid("uid-1");
+    little.mutable_add()->mutable_workload_info()->set_name("web");
+    const auto older = parse_zds_request(bytes(little.SerializeAsString()), fds(1));
+    REQUIRE(older);
+    CHECK(std::get<warren::ztunnel::ZdsAdd>(*older).ns.empty());
+
+    const std::string kind("\x9a\x06\x00", 3);  // a message of a kind that only a newer protocol has
+    CHECK(parse_zds_request(bytes(kind), {}).error().message().find("no known payload") != std::string::npos);
+}

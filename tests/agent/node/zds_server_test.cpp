@@ -294,3 +294,27 @@ TEST_CASE("zds server: the later agent owns the socket, and the earlier one leav
     std::move(second).value().reset();
     CHECK_FALSE(std::filesystem::exists(lab.path));
 }
+
+TEST_CASE("zds server: version skew: a tunnel of another release is served with fields of its own, one of another protocol is not") {
+    const std::string newer("\x98\x06\x01", 3);  // field 99, which no release has yet
+    Lab lab;
+    lab.add("a");
+    {
+        const Tunnel tunnel(lab.path);
+        zds::ZdsHello hello;
+        hello.set_version(zds::V1);
+        tunnel.say(hello.SerializeAsString() + newer);
+        zds::WorkloadResponse ack;
+        ack.mutable_ack()->GetReflection()->MutableUnknownFields(ack.mutable_ack())->AddVarint(99, 1);
+        CHECK(lab.hear(tunnel) == lab.added("a"));
+        tunnel.say(ack.SerializeAsString() + newer);
+        CHECK(lab.hear(tunnel) == "sent");
+        tunnel.say(ack.SerializeAsString());
+        CHECK(lab.until([&lab] { return lab.events.synced == 1 && lab.events.taken == std::vector<std::string>{"a"}; }));
+    }
+    const Tunnel tunnel(lab.path);
+    zds::ZdsHello hello;
+    hello.set_version(static_cast<zds::Version>(zds::V1 + 1));
+    tunnel.say(hello.SerializeAsString());
+    CHECK(lab.hear(tunnel) == "eof");
+}
