@@ -68,7 +68,8 @@ TEST_CASE("check: what a running agent knows becomes findings") {
       "pods": [{"namespace": "a", "name": "p", "state": "failing", "why": "no namespace"}, {"namespace": "a", "name": "q", "state": "enrolled"}],
       "kernel": {"features": [{"name": "bind4", "available": false, "required": true, "why_not": "refused"}, {"name": "iter", "available": false}],
         "hooks": [{"hook": "connect4", "program": "wr_connect4", "attached": false, "order": []},
-                  {"hook": "connect6", "attached": true, "order": [{"name": "other", "ours": false}, {"name": "wr_connect6", "ours": true}]}],
+                  {"hook": "connect6", "program": "wr_connect6", "attached": true, "order": [{"name": "other", "ours": false},
+                   {"name": "wr_connect6", "ours": false}, {"name": "wr_connect6", "ours": false}, {"name": "wr_connect6", "ours": true}]}],
         "handover": {"used": 9, "capacity": 10, "alarm": true}}})");
     const Findings out = of(check_agent_status, status);
     const auto has = [&](Severity severity, const std::string& what) {
@@ -83,6 +84,7 @@ TEST_CASE("check: what a running agent knows becomes findings") {
     CHECK(has(Severity::Note, "iter is missing"));
     CHECK(has(Severity::Error, "connect4: wr_connect4 is not attached"));
     CHECK(has(Severity::Note, "other programs on connect6: other"));
+    CHECK(has(Severity::Note, "programs of other Warren agents on this machine's hooks, 2 on one"));
     CHECK(has(Severity::Warning, "handover table holds 9 of 10"));
     CHECK(worst(of(check_agent_status, Json(5))) == Severity::Error);
 }

@@ -22,6 +22,8 @@ const std::string kStatus =
 TEST_CASE("command line: a wrong one is exit code 2, help is 0") {
     CHECK(cli({}).code == 2);
     CHECK(cli({"frobnicate"}).code == 2);
+    CHECK(cli({"frobnicate"}).err.starts_with("warren: there is no command \"frobnicate\"\n"));
+    CHECK(cli({"policy", "frobnicate"}).err.starts_with("warren: there is no command \"frobnicate\"\n"));
     CHECK(cli({"workloads", "--frob"}).code == 2);
     CHECK(cli({"workloads", "-o", "xml"}).code == 2);
     CHECK(cli({"log-level", "xds:loud"}).code == 2);

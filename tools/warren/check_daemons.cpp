@@ -5,6 +5,8 @@
 
 #include <curl/curl.h>
 
+#include <algorithm>
+
 namespace warren::tools {
 namespace {
 
@@ -18,18 +20,31 @@ std::string joined(const Json& list) {
 }
 
 void hooks(const Json& kernel, Findings& to) {
+    size_t sisters = 0;  // most programs of other Warren agents on one hook
     for (const Json& hook : list_at(kernel, "hooks")) {
         const std::string name = text_at(hook, "hook");
         if (!flag_at(hook, "attached"))
             to.push_back({Severity::Error, "hooks", name + ": " + text_at(hook, "program") + " is not attached",
                           "see the agent's log; `warren status` names what it waits for"});
         std::string others;
-        for (const Json& program : list_at(hook, "order"))
-            if (!flag_at(program, "ours")) others += (others.empty() ? "" : ", ") + text_at(program, "name");
+        size_t alike = 0;
+        for (const Json& program : list_at(hook, "order")) {
+            if (flag_at(program, "ours")) continue;
+            const std::string other = text_at(program, "name");
+            if (other == text_at(hook, "program"))
+                ++alike;
+            else
+                others += (others.empty() ? "" : ", ") + other;
+        }
+        sisters = std::max(sisters, alike);
         if (!others.empty())
             to.push_back({Severity::Note, "hooks", "other programs on " + name + ": " + others,
                           "harmless unless they rewrite addresses; then they must leave the mesh's pods out"});
     }
+    if (sisters > 0)
+        to.push_back({Severity::Note, "hooks",
+                      "programs of other Warren agents on this machine's hooks, " + std::to_string(sisters) + " on one",
+                      "harmless: each knows its own pods; `warren lab status` names labs that are up"});
     for (const Json& failed : list_at(kernel, "unrepaired"))
         to.push_back({Severity::Error, "hooks", text_of(failed) + " could not be repaired",
                       "restart warren-agent, and report it: `warren bug-report`"});

@@ -70,8 +70,13 @@ std::unique_ptr<CLI::App, void (*)(CLI::App*)> make_app(Context& context) {
     app->require_subcommand(1);
     app->fallthrough();  // global options may stand behind the command
     app->set_version_flag("--version", "warren " WARREN_VERSION);
-    app->failure_message([](const CLI::App*, const CLI::Error& error) {
-        return std::string("warren: ") + error.what() + "\nsee `warren --help`, or --help behind a command\n";
+    app->failure_message([](const CLI::App* at, const CLI::Error& error) {
+        std::string what = error.what();
+        // The library says of a command it does not know that one is missing.
+        const std::vector<std::string> rest = at->remaining(true);
+        if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !rest.empty())
+            what = "there is no command \"" + rest.front() + '"';
+        return "warren: " + what + "\nsee `warren --help`, or --help behind a command\n";
     });
     add_globals(*app, context);
     for (const auto add :
