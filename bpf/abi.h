@@ -25,7 +25,7 @@ typedef int32_t wr_s32;
 #endif
 
 /* Raised by every change of a pinned map's rows; a newer agent migrates or refuses older pins (agent/node). */
-#define WARREN_ABI_VERSION 1
+#define WARREN_ABI_VERSION 2
 
 /* getsockopt(SOL_IP, ...) on the tunnel's accepted socket: the endpoint that the kernel drew for a service address, struct wr_drawn.
  * ENOPROTOOPT from any kernel without our program, ENOENT when nothing was drawn. */
@@ -215,27 +215,25 @@ enum wr_path {
     WR_PATH_PLAINTEXT = 4,
     WR_PATH_DNS = 5,
 };
+/* 56 bytes at most: the kernel puts 72 before them, and the next slab is half as large again. What the socket itself knows is asked of it:
+ * its namespace, its own port, and where it really goes. A drawn endpoint is in wr_drawn, a storage of its own that few sockets need.
+ */
 struct wr_socket {
-    struct wr_addr asked;  /* client: destination asked for; server, tunnel: the true client; resolver: the resolver asked */
-    struct wr_addr chosen; /* client: where it really goes when direct */
-    struct wr_drawn drawn;
-    wr_u64 netns;
-    wr_u64 destination_netns; /* direct */
+    struct wr_addr asked; /* client: destination asked for; server, tunnel: the true client; resolver: the resolver asked */
     wr_u64 start_ns;
     wr_u32 source; /* pod ids */
     wr_u32 destination;
     wr_u32 policy;
     wr_u32 rule;
-    wr_u32 connect_us;
+    wr_u32 connect_us; /* 0: never got there */
     wr_u16 asked_port;
-    wr_u16 chosen_port;
-    wr_u16 source_port;
+    wr_u16 chosen_port; /* direct: the one that was judged */
     wr_u8 role;
     wr_u8 path;
     wr_u8 verdict;
     wr_u8 reason;
     wr_u8 state; /* wr_socket_state */
-    wr_u8 pad;
+    wr_u8 pad[3];
 };
 enum wr_socket_state {
     WR_SOCKET_STARTED = 1, /* SYN sent, hand-over or announcement written */
@@ -337,7 +335,8 @@ WR_SIZE(wr_handover, 56);
 WR_SIZE(wr_tuple, 56);
 WR_SIZE(wr_announced, 32);
 WR_SIZE(wr_listener_key, 16);
-WR_SIZE(wr_socket, 112);
+WR_SIZE(wr_socket, 56);
+WR_SIZE(wr_drawn, 24);
 WR_SIZE(wr_flow_event, 144);
 
 #endif

@@ -37,16 +37,30 @@ WR_INLINE int remember(struct bpf_sock_addr* ctx, struct wr_socket* s) {
     return 1;
 }
 
+/* For the SYN hook to hand over; what an earlier connect of the same socket drew goes. */
+WR_INLINE int remember_drawn(struct bpf_sock_addr* ctx, struct wr_drawn* drawn) {
+    struct wr_drawn* storage;
+
+    if (!drawn->port) {
+        bpf_sk_storage_delete(&wr_drawn, ctx->sk);
+        return 1;
+    }
+    storage = bpf_sk_storage_get(&wr_drawn, ctx->sk, drawn, BPF_SK_STORAGE_GET_F_CREATE);
+    if (!storage) return 0;
+    __builtin_memcpy(storage, drawn, sizeof(*drawn));
+    return 1;
+}
+
 WR_INLINE void report_denied(struct bpf_sock_addr* ctx, const struct wr_config* config, const struct wr_pod* pod, const struct ip* asked,
-                             const struct wr_socket* s) {
+                             const struct decision* d) {
     struct wr_flow_event* e = flow_reserve();
     struct ip own;
 
     if (!e) return;
-    flow_fill(e, s, WR_EVENT_DENIED);
+    flow_fill(e, &d->s, WR_EVENT_DENIED);
+    e->netns = bpf_get_netns_cookie(ctx);
     if (pod_own(pod, asked, &own)) ip_store(&e->source, &own);
-    e->chosen = s->chosen;
-    e->chosen_port = s->chosen_port;
+    ip_store(&e->chosen, &d->chosen);
     e->cookie = bpf_get_socket_cookie(ctx);
     e->error = ECONNREFUSED;
     flow_submit(e, config->ring_wakeup_bytes);
@@ -54,16 +68,14 @@ WR_INLINE void report_denied(struct bpf_sock_addr* ctx, const struct wr_config* 
 
 /* The kubelet's connection to an enrolled pod: announced when its port is known, so that the pod's own namespace lets it through. */
 WR_INLINE int probe(struct bpf_sock_addr* ctx, const struct wr_config* config, const struct ip* asked, wr_u16 port, wr_u64 netns) {
-    struct wr_socket s = {.role = WR_ROLE_PROBE, .asked_port = port, .chosen_port = port, .netns = netns};
+    struct wr_socket s = {.role = WR_ROLE_PROBE, .asked_port = port, .chosen_port = port};
     struct wr_local* to;
 
     if (netns != config->host_netns) return 1;
     to = local_at(asked);
     if (!to || !(to->flags & WR_POD_INBOUND) || !current_is_in(wr_kubelets)) return 1;
     ip_store(&s.asked, asked);
-    s.chosen = s.asked;
     s.destination = to->id;
-    s.destination_netns = to->netns;
     s.start_ns = bpf_ktime_get_ns();
     /* Without storage it is like any other process of the node: judged by the tunnel. */
     count(remember(ctx, &s) ? WR_STAT_CONNECT_PROBE : WR_STAT_STORAGE_FULL);
@@ -72,8 +84,8 @@ WR_INLINE int probe(struct bpf_sock_addr* ctx, const struct wr_config* config, c
 
 /* The tunnel's own sockets. They always get a storage: it is how the SYN hook knows that connect() was seen. What bind() remembered stays.
  */
-WR_INLINE int exempt(struct bpf_sock_addr* ctx, wr_u64 netns) {
-    struct wr_socket s = {.role = WR_ROLE_TUNNEL, .netns = netns};
+WR_INLINE int exempt(struct bpf_sock_addr* ctx) {
+    struct wr_socket s = {.role = WR_ROLE_TUNNEL};
 
     if (!bpf_sk_storage_get(&wr_socket, ctx->sk, &s, BPF_SK_STORAGE_GET_F_CREATE)) return refuse(WR_STAT_STORAGE_FULL);
     count(WR_STAT_CONNECT_EXEMPT);
@@ -85,24 +97,24 @@ WR_INLINE int on_stream(struct bpf_sock_addr* ctx, const struct ip* asked, wr_u1
     const wr_u64 netns = bpf_get_netns_cookie(ctx);
     const struct wr_pod* pod = pod_of(netns);
     const struct wr_config* config = config_row();
-    struct wr_socket s = {.role = WR_ROLE_CLIENT};
+    struct decision d = {.s = {.role = WR_ROLE_CLIENT}};
+    struct wr_socket* s = &d.s;
     struct ip to;
     enum way way;
 
     if (!config) return 1;
     if (!pod) return probe(ctx, config, asked, port, netns);
     if (!(pod->flags & (WR_POD_OUTBOUND | WR_POD_OBSERVED))) return 1;
-    if (pod->flags & WR_POD_OUTBOUND && current_is_in(wr_tunnels)) return exempt(ctx, netns);
+    if (pod->flags & WR_POD_OUTBOUND && current_is_in(wr_tunnels)) return exempt(ctx);
 
-    ip_store(&s.asked, asked);
-    s.asked_port = port;
-    s.netns = netns;
-    s.source = pod->id;
-    s.start_ns = bpf_ktime_get_ns();
+    ip_store(&s->asked, asked);
+    s->asked_port = port;
+    s->source = pod->id;
+    s->start_ns = bpf_ktime_get_ns();
     if (pod->flags & WR_POD_OUTBOUND) {
         struct question q = {.ctx = ctx, .config = config, .pod = pod, .asked = *asked, .port = port};
 
-        way = decide(&q, &s);
+        way = decide(&q, &d);
         if (way == WAY_TUNNEL && !(config->flags & WR_CONFIG_REDIRECT)) way = WAY_PASSTHROUGH;
     } else {
         way = config->flags & WR_CONFIG_FLOWS_ALL && !ip_is_loopback(asked) && !pod_has(pod, asked) ? WAY_PASSTHROUGH : WAY_UNTOUCHED;
@@ -110,36 +122,35 @@ WR_INLINE int on_stream(struct bpf_sock_addr* ctx, const struct ip* asked, wr_u1
 
     switch (way) {
         case WAY_TUNNEL:
-            s.path = WR_PATH_TUNNEL;
+            s->path = WR_PATH_TUNNEL;
             if (!pod_own(pod, asked, &to)) return refuse(WR_STAT_CONNECT_UNSUPPORTED);
-            if (!remember(ctx, &s)) return refuse(WR_STAT_STORAGE_FULL);
+            if (!remember(ctx, s) || !remember_drawn(ctx, &d.drawn)) return refuse(WR_STAT_STORAGE_FULL);
             rewrite(ctx, &to, config->port_outbound);
             count(WR_STAT_CONNECT_TUNNEL);
             return 1;
         case WAY_DIRECT:
-            s.path = WR_PATH_DIRECT;
-            if (!remember(ctx, &s)) return refuse(WR_STAT_STORAGE_FULL);
-            ip_load(&to, &s.chosen);
-            rewrite(ctx, &to, s.chosen_port);
+            s->path = WR_PATH_DIRECT;
+            if (!remember(ctx, s)) return refuse(WR_STAT_STORAGE_FULL);
+            rewrite(ctx, &d.chosen, s->chosen_port);
             count(WR_STAT_CONNECT_DIRECT);
             return 1;
         case WAY_RESOLVER:
-            s.path = WR_PATH_DNS;
+            s->path = WR_PATH_DNS;
             ip_loopback(&to, asked);
-            if (!remember(ctx, &s)) return refuse(WR_STAT_STORAGE_FULL);
+            if (!remember(ctx, s)) return refuse(WR_STAT_STORAGE_FULL);
             rewrite(ctx, &to, config->port_dns);
             count(WR_STAT_DNS);
             return 1;
         case WAY_PASSTHROUGH:
-            s.path = pod->flags & WR_POD_OUTBOUND ? WR_PATH_PASSTHROUGH : WR_PATH_NONE;
+            s->path = pod->flags & WR_POD_OUTBOUND ? WR_PATH_PASSTHROUGH : WR_PATH_NONE;
             count(WR_STAT_CONNECT_PASSTHROUGH);
             /* Only its record would be missing. */
             if (!(config->flags & (WR_CONFIG_FLOWS | WR_CONFIG_FLOWS_ALL))) break;
-            if (!remember(ctx, &s)) count(WR_STAT_STORAGE_FULL);
+            if (!remember(ctx, s)) count(WR_STAT_STORAGE_FULL);
             return 1;
         case WAY_DENIED:
-            s.path = WR_PATH_DIRECT;
-            report_denied(ctx, config, pod, asked, &s);
+            s->path = WR_PATH_DIRECT;
+            report_denied(ctx, config, pod, asked, &d);
             bpf_sk_storage_delete(&wr_socket, ctx->sk);
             return refuse(WR_STAT_CONNECT_DENIED);
         case WAY_AGENT_PORT: bpf_sk_storage_delete(&wr_socket, ctx->sk); return refuse(WR_STAT_CONNECT_AGENT_PORT);

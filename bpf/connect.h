@@ -18,6 +18,13 @@ enum way {
     WAY_PASSTHROUGH,
 };
 
+/* What comes of it: the socket's storage, and what only the hook itself needs. */
+struct decision {
+    struct wr_socket s;
+    struct ip chosen; /* direct, or refused: the pod */
+    struct wr_drawn drawn;
+};
+
 struct question {
     struct bpf_sock_addr* ctx;
     const struct wr_config* config;
@@ -32,7 +39,8 @@ WR_INLINE int is_tunnel_port(const struct wr_config* config, wr_u16 port) {
 
 /* Policy's answer for one pod of this node. */
 WR_INLINE enum way way_to_local(const struct question* q, const struct wr_local* to, const struct ip* address, wr_u16 port,
-                                struct wr_socket* s) {
+                                struct decision* d) {
+    struct wr_socket* s = &d->s;
     const struct wr_verdict_row* row;
 
     /* The tunnel of that pod listens there, and what it may be asked by whom is the tunnel's to say. */
@@ -47,9 +55,8 @@ WR_INLINE enum way way_to_local(const struct question* q, const struct wr_local*
     s->policy = row->policy;
     s->rule = row->rule;
     s->destination = to->id;
-    s->destination_netns = to->netns;
-    ip_store(&s->chosen, address);
     s->chosen_port = port;
+    d->chosen = *address;
     if (row->verdict == WR_VERDICT_ALLOW) return WAY_DIRECT;
     return row->verdict == WR_VERDICT_DENY ? WAY_DENIED : WAY_TUNNEL;
 }
@@ -69,7 +76,7 @@ WR_INLINE struct wr_endpoint_row* draw_endpoint(const struct wr_service_row* ser
 /* A service address: one draw, then the endpoint's verdict. Behind a stock tunnel, which would draw again, only where every outcome of the
  * draw stays on this node; else the few local endpoints would get more than their share.
  */
-WR_INLINE enum way way_to_service(const struct question* q, const struct wr_service_row* service, struct wr_socket* s) {
+WR_INLINE enum way way_to_service(const struct question* q, const struct wr_service_row* service, struct decision* d) {
     struct wr_endpoint_row* endpoint;
     struct wr_local* to;
     struct ip address;
@@ -83,16 +90,16 @@ WR_INLINE enum way way_to_service(const struct question* q, const struct wr_serv
     to = local_at(&address);
     /* In kind: a socket that asked for an IPv6 service keeps IPv6. */
     if (to && to->flags & WR_POD_INBOUND && ip_is_v4(&address) == ip_is_v4(&q->asked))
-        way = way_to_local(q, to, &address, endpoint->port, s);
+        way = way_to_local(q, to, &address, endpoint->port, d);
     if (way == WAY_TUNNEL && service->flags & WR_SERVICE_HINT) {
-        ip_store(&s->drawn.address, &address);
-        s->drawn.port = endpoint->port;
-        s->drawn.service = service->id;
+        ip_store(&d->drawn.address, &address);
+        d->drawn.port = endpoint->port;
+        d->drawn.service = service->id;
     }
     return way;
 }
 
-WR_INLINE enum way decide(const struct question* q, struct wr_socket* s) {
+WR_INLINE enum way decide(const struct question* q, struct decision* d) {
     const wr_u32 flags = q->config->flags;
     struct wr_service_key key = {.port = q->port};
     struct wr_service_row* service;
@@ -102,10 +109,10 @@ WR_INLINE enum way decide(const struct question* q, struct wr_socket* s) {
     if (flags & WR_CONFIG_REDIRECT && q->port == 53 && q->pod->flags & WR_POD_DNS && !q->ctx->sk->bound_dev_if) return WAY_RESOLVER;
     if (flags & WR_CONFIG_DIRECT && q->pod->flags & WR_POD_DIRECT) {
         to = local_at(&q->asked);
-        if (to && to->flags & WR_POD_INBOUND) return way_to_local(q, to, &q->asked, q->port, s);
+        if (to && to->flags & WR_POD_INBOUND) return way_to_local(q, to, &q->asked, q->port, d);
         ip_store(&key.address, &q->asked);
         service = bpf_map_lookup_elem(&wr_services, &key);
-        if (service) return way_to_service(q, service, s);
+        if (service) return way_to_service(q, service, d);
     }
     if (flags & WR_CONFIG_RANGES && !in_ranges(&q->asked)) return WAY_PASSTHROUGH;
     return WAY_TUNNEL;

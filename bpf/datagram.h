@@ -19,8 +19,7 @@ WR_INLINE int question_leaves(struct bpf_sock_addr* ctx, const struct ip* asked,
     struct wr_socket* storage;
 
     if (port != WR_PORT_DOMAIN) return 0;
-    s.netns = bpf_get_netns_cookie(ctx);
-    pod = pod_of(s.netns);
+    pod = pod_of(bpf_get_netns_cookie(ctx));
     config = config_row();
     if (!pod || !config || !(pod->flags & WR_POD_DNS) || !(config->flags & WR_CONFIG_REDIRECT)) return 0;
     if (ip_is_loopback(asked) || pod_has(pod, asked) || ctx->sk->bound_dev_if || current_is_in(wr_tunnels)) return 0;

@@ -9,23 +9,19 @@
 #include "bpf/addr.h"
 #include "bpf/stats.h"
 
-/* Everything that the storage knows. Addresses of the packet, bytes and times of the end are the caller's. */
+/* Everything that the storage knows. Namespace, addresses of the packet (the chosen one too), bytes and times of the end are the caller's.
+ */
 WR_INLINE void flow_fill(struct wr_flow_event* e, const struct wr_socket* s, wr_u8 kind) {
     __builtin_memset(e, 0, sizeof(*e));
     e->time_ns = bpf_ktime_get_ns();
     e->start_ns = s->start_ns;
-    e->netns = s->netns;
     e->asked = s->asked;
-    if (s->path == WR_PATH_DIRECT) {
-        e->chosen = s->chosen;
-        e->chosen_port = s->chosen_port;
-    }
+    if (s->path == WR_PATH_DIRECT) e->chosen_port = s->chosen_port;
     e->source_id = s->source;
     e->destination_id = s->destination;
     e->policy = s->policy;
     e->rule = s->rule;
     e->connect_us = s->connect_us;
-    e->source_port = s->source_port;
     e->asked_port = s->asked_port;
     e->kind = kind;
     e->path = s->path;

@@ -68,6 +68,14 @@ struct in6_addr {
     } in6_u;
 };
 
+struct net {
+    __u64 net_cookie; /* 5.12 */
+};
+
+typedef struct {
+    struct net* net;
+} possible_net_t;
+
 struct sock_common {
     unsigned short skc_family;
     volatile unsigned char skc_state;
@@ -78,6 +86,7 @@ struct sock_common {
     struct in6_addr skc_v6_daddr;
     struct in6_addr skc_v6_rcv_saddr;
     unsigned long skc_flags;
+    possible_net_t skc_net;
 };
 
 struct sock {

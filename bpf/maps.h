@@ -64,6 +64,13 @@ struct {
 } wr_socket __weak SEC(".maps");
 
 struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct wr_drawn);
+} wr_drawn __weak SEC(".maps");
+
+struct {
     __uint(type, BPF_MAP_TYPE_RINGBUF);
     __uint(max_entries, 4 << 20);
 } wr_flows __weak SEC(".maps");

@@ -79,15 +79,22 @@ WR_INLINE void handover_key(struct wr_handover_key* key, wr_u64 netns, const str
     key->destination_port = destination_port;
 }
 
-WR_INLINE void hand_over(struct bpf_sock_ops* ctx, const struct wr_socket* s, const struct ends* e, wr_u8 kind) {
+WR_INLINE void hand_over(struct bpf_sock_ops* ctx, struct bpf_sock* sk, const struct wr_socket* s, const struct ends* e, wr_u8 kind) {
     struct wr_handover row = {.port = s->asked_port, .kind = kind};
     struct wr_handover_key key;
+    struct wr_drawn* drawn;
     long failed;
 
     row.address = s->asked;
-    row.drawn = s->drawn;
     row.cookie = bpf_get_socket_cookie(ctx);
-    handover_key(&key, s->netns, &e->local, e->local_port, e->remote_port);
+    if (kind == WR_HANDOVER_OUTBOUND) {
+        drawn = bpf_sk_storage_get(&wr_drawn, sk, NULL, 0);
+        if (drawn) {
+            row.drawn = *drawn;
+            bpf_sk_storage_delete(&wr_drawn, sk); /* the acceptor's from now on */
+        }
+    }
+    handover_key(&key, bpf_get_netns_cookie(ctx), &e->local, e->local_port, e->remote_port);
     failed = bpf_map_update_elem(&wr_handover, &key, &row, BPF_NOEXIST);
     if (failed == -EEXIST) {
         /* Two living sockets cannot have the same four-tuple: this is of a dead one whose close was not seen. */
@@ -106,13 +113,13 @@ WR_INLINE void tuple_of(struct wr_tuple* t, wr_u64 source_netns, wr_u64 destinat
     ip_store(&t->destination, destination);
 }
 
-WR_INLINE void announce(struct bpf_sock_ops* ctx, const struct wr_socket* s, const struct ends* e, wr_u32 kind) {
+WR_INLINE void announce(struct bpf_sock_ops* ctx, const struct wr_socket* s, const struct ends* e, const struct wr_local* to, wr_u32 kind) {
     struct wr_announced row = {.kind = kind, .source = s->source, .destination = s->destination};
     struct wr_tuple tuple;
 
     row.time_ns = bpf_ktime_get_ns();
     row.cookie = bpf_get_socket_cookie(ctx);
-    tuple_of(&tuple, s->netns, s->destination_netns, &e->local, &e->remote);
+    tuple_of(&tuple, bpf_get_netns_cookie(ctx), to->netns, &e->local, &e->remote);
     tuple.source_port = e->local_port;
     tuple.destination_port = e->remote_port;
     if (!bpf_map_update_elem(&wr_announced, &tuple, &row, BPF_ANY)) {
@@ -133,12 +140,13 @@ WR_INLINE int still_allowed(const struct wr_socket* s) {
     return row && row->verdict == WR_VERDICT_ALLOW;
 }
 
-/* Another product's connect hook that runs after ours may have led it elsewhere, to where no verdict was asked for. */
-WR_INLINE int goes_where_allowed(const struct wr_socket* s, const struct ends* e) {
-    struct ip chosen;
+/* The pod that was decided for, if the connection goes there: another product's connect hook that runs after ours may have led it
+ * elsewhere, to where no verdict was asked for.
+ */
+WR_INLINE const struct wr_local* goes_where_allowed(const struct wr_socket* s, const struct ends* e) {
+    const struct wr_local* to = local_at(&e->remote);
 
-    ip_load(&chosen, &s->chosen);
-    return ip_same(&e->remote, &chosen) && e->remote_port == s->chosen_port;
+    return to && to->id == s->destination && e->remote_port == s->chosen_port ? to : NULL;
 }
 
 /* A SYN about to leave an enrolled pod from a socket that no connect hook saw: MPTCP made before the pod joined, a hook that somebody
@@ -163,6 +171,7 @@ WR_INLINE void undecided(struct bpf_sock_ops* ctx) {
 WR_INLINE void connecting(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
     struct wr_socket* s = bpf_sk_storage_get(&wr_socket, sk, NULL, 0);
     const struct wr_config* config = config_row();
+    const struct wr_local* to;
     struct ends e;
 
     if (!s) {
@@ -171,26 +180,29 @@ WR_INLINE void connecting(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
     }
     if (!config || (s->role == WR_ROLE_TUNNEL && s->path == WR_PATH_NONE)) return;
     ends_of(ctx, &e);
-    s->source_port = e.local_port;
     s->state = WR_SOCKET_STARTED;
     switch (s->role) {
         case WR_ROLE_CLIENT:
             if (s->path == WR_PATH_TUNNEL) {
-                hand_over(ctx, s, &e, WR_HANDOVER_OUTBOUND);
+                hand_over(ctx, sk, s, &e, WR_HANDOVER_OUTBOUND);
                 leave_pacing(ctx, config);
             } else if (s->path == WR_PATH_DIRECT) {
-                if (!goes_where_allowed(s, &e) || !still_allowed(s)) {
+                to = goes_where_allowed(s, &e);
+                if (!to || !still_allowed(s)) {
                     count(WR_STAT_CONNECT_DENIED);
                     stop(ctx);
                     break;
                 }
                 leave_pacing(ctx, config);
                 /* To itself through a service: the receiving end knows it by its addresses. */
-                if (s->netns != s->destination_netns) announce(ctx, s, &e, WR_ANNOUNCE_DIRECT);
+                if (to->netns != bpf_get_netns_cookie(ctx)) announce(ctx, s, &e, to, WR_ANNOUNCE_DIRECT);
             }
             break;
-        case WR_ROLE_TUNNEL: hand_over(ctx, s, &e, WR_HANDOVER_CLIENT); break;
-        case WR_ROLE_PROBE: announce(ctx, s, &e, WR_ANNOUNCE_PROBE); break;
+        case WR_ROLE_TUNNEL: hand_over(ctx, sk, s, &e, WR_HANDOVER_CLIENT); break;
+        case WR_ROLE_PROBE:
+            to = goes_where_allowed(s, &e);
+            if (to) announce(ctx, s, &e, to, WR_ANNOUNCE_PROBE);
+            break;
     }
     watch_states(ctx);
 }
@@ -203,6 +215,14 @@ WR_INLINE int is_ours_to_report(const struct wr_socket* s, const struct wr_confi
     return s->path != WR_PATH_TUNNEL || s->state == WR_SOCKET_STARTED;
 }
 
+/* What the socket knows of itself. */
+WR_INLINE void fill_ends(struct bpf_sock_ops* ctx, struct wr_flow_event* event, const struct wr_socket* s, const struct ends* e) {
+    event->netns = bpf_get_netns_cookie(ctx);
+    ip_store(&event->source, &e->local);
+    event->source_port = e->local_port;
+    if (s->path == WR_PATH_DIRECT) ip_store(&event->chosen, &e->remote);
+}
+
 WR_INLINE void established(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
     struct wr_socket* s = bpf_sk_storage_get(&wr_socket, sk, NULL, 0);
     const struct wr_config* config = config_row();
@@ -211,13 +231,14 @@ WR_INLINE void established(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
 
     if (!s || !config || s->role != WR_ROLE_CLIENT || s->state != WR_SOCKET_STARTED) return;
     s->connect_us = (wr_u32)((bpf_ktime_get_ns() - s->start_ns) / 1000);
+    if (!s->connect_us) s->connect_us = 1; /* 0 says that it never got there */
     s->state = WR_SOCKET_ESTABLISHED;
     if (!is_ours_to_report(s, config) || s->path == WR_PATH_TUNNEL) return;
     event = flow_reserve();
     if (!event) return;
     ends_of(ctx, &e);
     flow_fill(event, s, WR_EVENT_OPEN);
-    ip_store(&event->source, &e.local);
+    fill_ends(ctx, event, s, &e);
     event->cookie = bpf_get_socket_cookie(ctx);
     event->srtt_us = ctx->srtt_us >> 3;
     s->state = WR_SOCKET_REPORTED;
@@ -228,17 +249,18 @@ WR_INLINE void take_handover(struct bpf_sock* sk, wr_u64 netns, const struct end
     struct wr_socket s = {.role = kind == WR_HANDOVER_OUTBOUND ? WR_ROLE_TUNNEL : WR_ROLE_SERVER, .path = WR_PATH_TUNNEL};
     struct wr_handover_key key;
     struct wr_handover* row;
+    struct wr_drawn drawn;
 
     handover_key(&key, netns, &e->remote, e->remote_port, e->local_port);
     row = bpf_map_lookup_elem(&wr_handover, &key);
     if (!row || row->kind != kind) return;
     s.asked = row->address;
     s.asked_port = row->port;
-    s.drawn = row->drawn;
-    s.netns = netns;
-    s.source_port = e->remote_port;
     s.state = WR_SOCKET_ESTABLISHED;
     if (!bpf_sk_storage_get(&wr_socket, sk, &s, BPF_SK_STORAGE_GET_F_CREATE)) count(WR_STAT_STORAGE_FULL);
+    /* Without it the tunnel draws by itself. */
+    drawn = row->drawn;
+    if (drawn.port && !bpf_sk_storage_get(&wr_drawn, sk, &drawn, BPF_SK_STORAGE_GET_F_CREATE)) count(WR_STAT_STORAGE_FULL);
     if (!bpf_map_delete_elem(&wr_handover, &key)) count(WR_STAT_HANDOVER_TAKEN);
 }
 
@@ -274,18 +296,22 @@ WR_INLINE void accepted(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
 }
 
 WR_INLINE void remove_leftovers(struct bpf_sock_ops* ctx, const struct wr_socket* s, const struct ends* e) {
-    const wr_u64 cookie = bpf_get_socket_cookie(ctx);
+    const wr_u64 cookie = bpf_get_socket_cookie(ctx), netns = bpf_get_netns_cookie(ctx);
+    const struct wr_local* to;
     struct wr_handover_key key;
     struct wr_handover* row;
     struct wr_announced* announced;
     struct wr_tuple tuple;
 
     if (s->role == WR_ROLE_TUNNEL || (s->role == WR_ROLE_CLIENT && s->path == WR_PATH_TUNNEL)) {
-        handover_key(&key, s->netns, &e->local, e->local_port, e->remote_port);
+        handover_key(&key, netns, &e->local, e->local_port, e->remote_port);
         row = bpf_map_lookup_elem(&wr_handover, &key);
         if (row && row->cookie == cookie && !bpf_map_delete_elem(&wr_handover, &key)) count(WR_STAT_HANDOVER_EXPIRED);
     } else if (s->role == WR_ROLE_PROBE || s->path == WR_PATH_DIRECT) {
-        tuple_of(&tuple, s->netns, s->destination_netns, &e->local, &e->remote);
+        /* Of an address that is its pod's no more: the agent removes it (agent/node, Maps::drop_stale_announcements). */
+        to = local_at(&e->remote);
+        if (!to) return;
+        tuple_of(&tuple, netns, to->netns, &e->local, &e->remote);
         tuple.source_port = e->local_port;
         tuple.destination_port = e->remote_port;
         announced = bpf_map_lookup_elem(&wr_announced, &tuple);
@@ -310,7 +336,7 @@ WR_INLINE void closed(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
         if (event) {
             flow_fill(event, s, WR_EVENT_CLOSE);
             flow_bytes(event, tp, last_state);
-            ip_store(&event->source, &e.local);
+            fill_ends(ctx, event, s, &e);
             event->cookie = bpf_get_socket_cookie(ctx);
             event->error = tp->inet_conn.icsk_inet.sk.sk_err;
             event->last_state = last_state;

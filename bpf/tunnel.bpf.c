@@ -32,8 +32,7 @@ WR_INLINE int takes_foreign(struct bpf_sock_addr* ctx, const struct ip* wanted, 
     struct wr_socket* storage;
 
     if (ctx->protocol != IPPROTO_TCP || ip_is_loopback(wanted)) return 0;
-    s.netns = bpf_get_netns_cookie(ctx);
-    pod = pod_of(s.netns);
+    pod = pod_of(bpf_get_netns_cookie(ctx));
     if (!pod || !(pod->flags & (WR_POD_OUTBOUND | WR_POD_INBOUND)) || pod_has(pod, wanted) || !pod_own(pod, wanted, own)) return 0;
     ip_store(&s.asked, wanted);
     storage = bpf_sk_storage_get(&wr_socket, ctx->sk, &s, BPF_SK_STORAGE_GET_F_CREATE);
@@ -113,17 +112,19 @@ WR_INLINE int answer_address(struct bpf_sockopt* ctx, const struct ip* address, 
     }
 }
 
-WR_INLINE int answer_drawn(struct bpf_sockopt* ctx, const struct wr_socket* s) {
+WR_INLINE int answer_drawn(struct bpf_sockopt* ctx, struct bpf_sock* sk) {
+    const struct wr_socket* s = bpf_sk_storage_get(&wr_socket, sk, NULL, 0);
+    const struct wr_drawn* drawn = s && s->role == WR_ROLE_TUNNEL ? bpf_sk_storage_get(&wr_drawn, sk, NULL, 0) : NULL;
     struct wr_drawn* out = ctx->optval;
     struct ip address;
 
-    if (s && s->role == WR_ROLE_TUNNEL && s->drawn.port) {
-        ip_load(&address, &s->drawn.address);
+    if (drawn) {
+        ip_load(&address, &drawn->address);
         if ((void*)(out + 1) > ctx->optval_end) return 1;
         ip_store(&out->address, &address);
-        out->port = s->drawn.port;
+        out->port = drawn->port;
         out->pad = 0;
-        out->service = s->drawn.service;
+        out->service = drawn->service;
         return answered(ctx, sizeof(*out));
     }
     if (LINUX_KERNEL_VERSION >= WR_KERNEL(5, 18)) bpf_set_retval(-ENOENT);
@@ -142,8 +143,8 @@ int wr_getsockopt(struct bpf_sockopt* ctx) {
     if (level != SOL_IP && !(level == SOL_IPV6 && name == SO_ORIGINAL_DST)) return 1;
     sk = ctx->sk;
     if (!sk || sk->protocol != IPPROTO_TCP || !pod_of(bpf_get_netns_cookie(ctx))) return 1;
+    if (name == WARREN_SO_DRAWN_ENDPOINT) return answer_drawn(ctx, sk);
     s = bpf_sk_storage_get(&wr_socket, sk, NULL, 0);
-    if (name == WARREN_SO_DRAWN_ENDPOINT) return answer_drawn(ctx, s);
     if (s && s->role == WR_ROLE_TUNNEL && s->state == WR_SOCKET_ESTABLISHED) {
         ip_load(&local, &s->asked);
         return answer_address(ctx, &local, s->asked_port);

@@ -78,6 +78,15 @@ base::Result<StatCounts> Maps::stats() const {
     return sums;
 }
 
+base::Result<size_t> Maps::drop_stale_announcements() const {
+    size_t dropped = 0;
+    for (const auto& [tuple, row] : TRY(announced.rows())) {
+        const auto owner = TRY(addrs.lookup(tuple.destination));
+        if ((!owner || owner->netns != tuple.destination_netns) && TRY(announced.erase(tuple))) ++dropped;
+    }
+    return dropped;
+}
+
 base::Result<Occupancy> Maps::handover_occupancy() const { return occupancy_of(handover); }
 base::Result<Occupancy> Maps::announced_occupancy() const { return occupancy_of(announced); }
 

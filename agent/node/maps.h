@@ -48,6 +48,9 @@ struct Maps {
     [[nodiscard]] base::Result<void> set_ranges(std::span<const base::Cidr> prefixes) const;
     // Sums over processors, since the maps were made.
     [[nodiscard]] base::Result<StatCounts> stats() const;
+    // Announcements of connections to an address that is not its pod's any more: the kernel finds a row by the address, so those stay when
+    // their sender gives up. Nobody is let through by them. How many.
+    [[nodiscard]] base::Result<size_t> drop_stale_announcements() const;
     // Walks the map: some milliseconds for 100,000 rows. Every few seconds, not more.
     [[nodiscard]] base::Result<Occupancy> handover_occupancy() const;
     [[nodiscard]] base::Result<Occupancy> announced_occupancy() const;

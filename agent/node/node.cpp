@@ -14,6 +14,7 @@ const base::log::Area kNode("node");
 constexpr auto kGather = std::chrono::milliseconds(2);
 constexpr auto kTick = std::chrono::seconds(1);
 constexpr uint64_t kCheckTicks = 4;  // somebody's detaching is repaired within five seconds (trap 26)
+constexpr uint64_t kStaleTicks = 60;
 // A pod source that stays away must not keep a new policy from the kernel's rows.
 constexpr auto kSettlePatience = std::chrono::seconds(10);
 constexpr auto kNamesKept = std::chrono::minutes(2);  // longer than any record waits in the ring
@@ -263,6 +264,11 @@ void Node::tick() {
             WARREN_LOG(kNode, base::log::Level::Warn, "pins were gone; put back", {"count", *repaired});
         }
         (void)kubelet_->refresh();
+    }
+    if (ticks_ % kStaleTicks == 0) {
+        if (auto dropped = maps_->drop_stale_announcements(); !dropped) {
+            WARREN_LOG(kNode, base::log::Level::Warn, "announcements could not be looked through", {"error", dropped.error().message()});
+        }
     }
     if (!settled_ && mesh_synced_) soon();
 }
