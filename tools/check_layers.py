@@ -32,7 +32,7 @@ RULES = [
     (r"policy/[a-z_]*_proto\.(h|cpp)", ["base", "policy", "generated"], ["protobuf"]),
     (r"policy/[a-z_]*_yaml\.(h|cpp)", ["base", "policy"], ["yaml"]),
     (r"policy/", ["base", "policy"], []),
-    (r"agent/xds/join[a-z_]*\.(h|cpp)", ["base", "agent/xds", "generated"], ["grpc", "protobuf", "openssl"]),
+    (r"agent/xds/(join[a-z_]*|loopback_certificate)\.(h|cpp)", ["base", "agent/xds", "generated"], ["grpc", "protobuf", "openssl"]),
     (r"agent/xds/", ["base", "agent/xds", "generated"], ["grpc", "protobuf"]),
     (r"agent/kube/kube_config\.(h|cpp)", ["base", "agent/kube", "policy/document.h", "policy/document_yaml.h"], []),
     (r"agent/kube/", ["base", "agent/kube"], ["curl", "json"]),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/mesh_source.h"
 
+#include "agent/node/loopback_xds.h"
 #include "agent/node/mesh_file_resources.h"
 #include "agent/node/resource_names.h"
 #include "agent/xds/relay.h"
@@ -117,7 +118,13 @@ class Source final : public MeshSource {
         if (server_) server_->stop();
     }
     base::Result<void> start(base::FileWatcher& watcher) {
-        server_ = TRY(xds::Server::create(local_server(settings_)));
+        xds::ServerOptions local = local_server(settings_);
+        if (!settings_.tunnel_xds_address.empty()) {
+            loopback_ = std::make_unique<LoopbackXds>(LoopbackXds::Options{settings_.tunnel_xds_address, settings_.tunnel_xds_token,
+                                                                           settings_.tunnel_xds_state(), settings_.tunnel_xds_root()});
+            TRY(loopback_->prepare(local, clock_));
+        }
+        server_ = TRY(xds::Server::create(std::move(local)));
         relay_ = std::make_unique<xds::Relay>(xds::RelayOptions{.names = other_names}, *server_, &mesh_);
         if (settings_.mesh_file.empty()) {
             xds::ClientOptions options = TRY(upstream(settings_));
@@ -183,10 +190,11 @@ class Source final : public MeshSource {
     }
 
     const Settings settings_;
+    const base::RealClock clock_;
     OwnMesh mesh_;
+    std::unique_ptr<LoopbackXds> loopback_;  // null: the Unix socket only; outlives the server
     std::unique_ptr<xds::Server> server_;
     std::unique_ptr<xds::Relay> relay_;
-    const base::RealClock clock_;
     std::unique_ptr<NodeJoin> join_;  // outlives the client
     std::unique_ptr<xds::Client> client_;
     MeshFileResources file_;

@@ -77,6 +77,9 @@ void declare_mesh(Schema& s, Settings& to) {
     s.text(key("join.token", "file with a bootstrap token, for which the control plane gives this node a certificate of its own"),
            to.join_token);
     s.text(key("join.state", "file that keeps it, with its key (0600); default: <state_dir>/node.pem"), to.join_state);
+    s.text(key("tunnel_xds.address", "the mesh for a stock tunnel: loopback IP:PORT, over TLS; empty: the Unix socket only"),
+           to.tunnel_xds_address);
+    s.text(key("tunnel_xds.token", "file with the bearer token that it has to show there, read anew for each stream"), to.tunnel_xds_token);
     s.text(key("cluster_id", "own cluster", {"CLUSTER_ID"}), to.cluster_id);
     s.text(key("network", "own network", {"NETWORK"}), to.network);
     s.text(key("trust_domain", "of pods that the mesh does not know yet", {"TRUST_DOMAIN"}), to.trust_domain);
@@ -138,7 +141,23 @@ base::Result<SameNodeOverride> override_from(const std::string& text) {
     return SameNodeOverride{text.substr(0, slash), text.substr(slash + 1, equals - slash - 1), *mode};
 }
 
+base::Result<void> check_tunnel_xds(const Settings& to) {
+    if (to.tunnel_xds_address.empty()) {
+        if (!to.tunnel_xds_token.empty()) return base::invalid("tunnel_xds.token is set and tunnel_xds.address is not: set both or none");
+        return {};
+    }
+    auto address = base::SockAddr::parse(to.tunnel_xds_address);
+    if (!address) return std::move(address).error().with("tunnel_xds.address '" + to.tunnel_xds_address + "'");
+    if (!address->ip.is_loopback())
+        return base::invalid("tunnel_xds.address '" + to.tunnel_xds_address +
+                             "': it serves this machine's tunnel; give a loopback address");
+    if (to.tunnel_xds_token.empty())
+        return base::invalid("tunnel_xds.address is set and tunnel_xds.token is not: any process of the node could read the mesh there");
+    return {};
+}
+
 base::Result<void> check_sources(const Settings& to) {
+    TRY(check_tunnel_xds(to));
     if (to.kubernetes && !to.pods_file.empty()) {
         return base::invalid("both kubernetes.enabled and pods.file are set: this node's pods come from one of them");
     }

@@ -50,8 +50,10 @@ struct Settings {
     std::string xds_roots;
     std::string xds_alternative_host;
     std::string xds_token;
-    std::string join_token;  // a file with a bootstrap token: the node has a certificate of its own
-    std::string join_state;  // where that is kept; default <state_dir>/node.pem
+    std::string join_token;          // a file with a bootstrap token: the node has a certificate of its own
+    std::string join_state;          // where that is kept; default <state_dir>/node.pem
+    std::string tunnel_xds_address;  // of this machine, TLS; empty: the Unix socket only
+    std::string tunnel_xds_token;    // a file: what the tunnel has to show there
     std::string cluster_id = "Kubernetes";
     std::string network;
     std::string trust_domain = "cluster.local";
@@ -83,6 +85,8 @@ struct Settings {
     [[nodiscard]] bool joins() const { return !join_state.empty(); }
     [[nodiscard]] std::string zds_socket() const { return run_dir + "/zds.sock"; }
     [[nodiscard]] std::string tunnel_xds_socket() const { return run_dir + "/xds.sock"; }
+    [[nodiscard]] std::string tunnel_xds_state() const { return state_dir + "/xds-loopback.pem"; }
+    [[nodiscard]] std::string tunnel_xds_root() const { return run_dir + "/xds-root.pem"; }
     [[nodiscard]] std::string feed_socket() const { return run_dir + "/feed.sock"; }
     [[nodiscard]] std::string cni_socket() const { return run_dir + "/cni.sock"; }
     [[nodiscard]] std::string cni_state() const { return state_dir + "/cni-state.json"; }
