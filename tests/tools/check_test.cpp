@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/tools/cli_fixture.h"
+#include "tools/warren/check_cluster.h"
 #include "tools/warren/check_daemons.h"
 #include "tools/warren/check_host.h"
 #include "tools/warren/run_program.h"
@@ -126,4 +127,31 @@ TEST_CASE("programs: their output is bounded in time and size") {
     CHECK(run_program({"warren-no-such-program"}, 5s, 3).error().os == ENOENT);
     CHECK(run_program({"sh", "-c", "exec sleep 60"}, 50ms, 3).error().code == warren::base::Errc::Timeout);
     CHECK(run_program({"false"}, 5s, 3).error().code == warren::base::Errc::Unavailable);
+}
+
+TEST_CASE("check: a network policy in the way of the same-node path is a finding, unless its pods take the tunnel") {
+    const auto json = [](const char* text) { return parse_json(text, "test").value(); };
+    const Json status = json(R"({"same_node":"direct","pods":[{"namespace":"shop","name":"web","state":"captured"},
+        {"namespace":"shop","name":"cart","state":"captured"},{"namespace":"shop","name":"job","state":"waiting"}]})");
+    const Json pods = json(R"({"items":[{"metadata":{"namespace":"shop","name":"web","labels":{"app":"web"}}},
+        {"metadata":{"namespace":"shop","name":"cart","labels":{"app":"cart"},"annotations":{"warren.dev/same-node":"encrypted"}}},
+        {"metadata":{"namespace":"shop","name":"job","labels":{"app":"job"}}},
+        {"metadata":{"namespace":"other","name":"plain","labels":{}}}]})");
+    const auto found = [&](const char* spec) {
+        const Json policies =
+            json((R"({"items":[{"metadata":{"namespace":"shop","name":"only"},"spec":)" + std::string(spec) + "}]}").c_str());
+        return of(check_network_policies, policies, pods, status);
+    };
+    const Findings one = found(R"({"podSelector":{},"ingress":[{"ports":[{"port":15008}]}]})");
+    REQUIRE(one.size() == 1);
+    CHECK(one[0].severity == Severity::Warning);
+    CHECK(one[0].what.starts_with("shop/only restricts what reaches shop/web:"));
+    CHECK(one[0].fix.find("warren.dev/same-node: encrypted") != std::string::npos);
+    CHECK(found(R"({"podSelector":{},"policyTypes":["Ingress","Egress"]})").size() == 2);
+    for (const char* harmless : {R"({"podSelector":{"matchLabels":{"app":"cart"}}})", R"({"podSelector":{},"ingress":[{}]})",
+                                 R"({"podSelector":{"matchExpressions":[{"key":"app","operator":"NotIn","values":["web"]}]}})",
+                                 R"({"podSelector":{},"policyTypes":["Egress"],"egress":[{}]})"})
+        CHECK(worst(found(harmless)) == Severity::Ok);
+    const Json off = json(R"({"same_node":"encrypted","pods":[]})");
+    CHECK(of(check_network_policies, json(R"({"items":[]})"), pods, off).empty());
 }

@@ -2,6 +2,7 @@
 #include "tools/warren/check_command.h"
 
 #include "base/clock.h"
+#include "tools/warren/check_cluster.h"
 #include "tools/warren/check_daemons.h"
 #include "tools/warren/check_host.h"
 #include "tools/warren/commands.h"
@@ -35,10 +36,12 @@ Findings check_node(const Context& context) {
     const auto status = agent_status(context);
     check_this_host(!status, out);
     const base::WallTime now = base::RealClock().wall();
-    if (status)
+    if (status) {
         check_agent_status(*status, out);
-    else
+        check_cluster(context, *status, out);
+    } else {
         not_running(agent_of(context), status.error(), out);
+    }
     if (const auto dump = config_dump(context, ""))
         check_certificates(*dump, now, out);
     else
