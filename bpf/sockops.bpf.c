@@ -149,6 +149,13 @@ WR_INLINE const struct wr_local* goes_where_allowed(const struct wr_socket* s, c
     return to && to->id == s->destination && e->remote_port == s->chosen_port ? to : NULL;
 }
 
+/* The same for what was led to the pod's own tunnel. */
+WR_INLINE int goes_to_tunnel(struct bpf_sock_ops* ctx, const struct wr_config* config, const struct ends* e) {
+    const struct wr_pod* pod = pod_of(bpf_get_netns_cookie(ctx));
+
+    return pod && e->remote_port == config->port_outbound && pod_has(pod, &e->remote);
+}
+
 /* A SYN about to leave an enrolled pod from a socket that no connect hook saw: MPTCP made before the pod joined, a hook that somebody
  * detached. Only what a connect hook would have left alone goes on.
  */
@@ -184,6 +191,11 @@ WR_INLINE void connecting(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
     switch (s->role) {
         case WR_ROLE_CLIENT:
             if (s->path == WR_PATH_TUNNEL) {
+                if (!goes_to_tunnel(ctx, config, &e)) {
+                    count(WR_STAT_CONNECT_DENIED);
+                    stop(ctx);
+                    break;
+                }
                 hand_over(ctx, sk, s, &e, WR_HANDOVER_OUTBOUND);
                 leave_pacing(ctx, config);
             } else if (s->path == WR_PATH_DIRECT) {

@@ -63,6 +63,31 @@ void tables(Collection& out, const NodeReport& node) {
               static_cast<double>(node.judge.last_us) / 1e6);
 }
 
+void kube(Collection& out, const KubeEnrolmentStatus& k) {
+    out.gauge("warren_agent_kube_synced", "1: all pods and namespaces of the API server have been here", {}, k.pods.synced ? 1 : 0);
+    out.gauge("warren_agent_kube_pods", "Pods of this node that the API server has", {}, static_cast<double>(k.pods.pods));
+    out.gauge("warren_agent_kube_pods_lost", "Eligible pods whose namespace was not found", {}, static_cast<double>(k.pods.lost));
+    out.counter("warren_agent_kube_scans_total", "Looks through the node's processes for pods' namespaces", {},
+                static_cast<double>(k.pods.scans));
+    out.counter("warren_agent_kube_patches_total", "Pods whose annotation was written", {}, static_cast<double>(k.pods.patches));
+    out.counter("warren_agent_kube_patch_failures_total", "Annotations of pods that could not be written", {},
+                static_cast<double>(k.pods.patch_failures));
+    out.counter("warren_agent_kube_malformed_total", "Objects of the API server that did not read", {},
+                static_cast<double>(k.pods.malformed));
+    const CniServerStats& c = k.cni;
+    for (const auto& [answer, count] : {std::pair<const char*, uint64_t>{"passed", c.passed},
+                                        {"captured", c.captured},
+                                        {"later", c.later},
+                                        {"refused", c.refused_peers + c.refused_full},
+                                        {"malformed", c.malformed + c.timeouts}}) {
+        out.counter("warren_agent_cni_questions_total", "Questions of the CNI plugin, by answer", {{"answer", answer}},
+                    static_cast<double>(count));
+    }
+    out.gauge("warren_agent_cni_installed", "1: the plugin is in the runtime's chain", {}, k.install.installed ? 1 : 0);
+    out.counter("warren_agent_cni_installs_total", "Times that the plugin was put into the chain", {},
+                static_cast<double>(k.install.installs));
+}
+
 void signals(Collection& out, const AgentState& s) {
     out.gauge("warren_agent_ready", "1: nothing is waited for", {}, s.pending.empty() ? 1 : 0);
     out.gauge("warren_agent_mesh_synced", "1: the whole mesh has been here", {}, s.mesh.synced ? 1 : 0);
@@ -98,6 +123,7 @@ std::unique_ptr<base::metrics::Registry::Subscription> publish_agent_metrics(bas
         pods(out, state->node);
         tables(out, state->node);
         signals(out, *state);
+        if (state->kube) kube(out, *state->kube);
     });
 }
 

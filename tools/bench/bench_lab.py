@@ -37,8 +37,10 @@ START_S = 20.0
 
 
 def processes_for(connections):
-    """How many processes it takes to hold so many, each with some descriptors to spare."""
-    room = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200
+    """How many processes, each with a port of its own at the server, it takes to hold so many: neither descriptors nor the client's own
+    ports towards one port of the server may run out, and near the end of its ports a client searches long for each."""
+    first, last = map(int, pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split())
+    room = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200, (last - first) * 2 // 5)
     return -(-connections // room)
 
 

@@ -478,7 +478,7 @@ TEST_CASE("enrolment: 200 pods at once in two seconds, one alone in 20 ms") {
     CHECK(one < std::chrono::milliseconds(20));
 }
 
-TEST_CASE("enrolment: 200 times in and out leave no row, descriptor or pin") {
+TEST_CASE("enrolment: a thousand times in and out leave no row, descriptor or pin") {
     KernelLab lab;
     Agent agent(lab);
     const auto netns = make_netns();
@@ -489,7 +489,7 @@ TEST_CASE("enrolment: 200 times in and out leave no row, descriptor or pin") {
     cycle();
     const size_t descriptors = open_descriptors();
     const size_t links = agent.life.pins.links().size(), maps = agent.life.pins.maps().size();
-    for (int i = 0; i < 200; ++i) cycle();
+    for (int i = 0; i < 1000; ++i) cycle();
     CHECK(open_descriptors() == descriptors);
     CHECK(agent.life.pins.links().size() == links);
     CHECK(agent.life.pins.maps().size() == maps);

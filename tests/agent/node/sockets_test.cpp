@@ -278,3 +278,22 @@ TEST_CASE("another product's connect hook: after ours, it leads no connection pa
     pollfd waiting{.fd = listener.get(), .events = POLLIN, .revents = 0};
     CHECK(::poll(&waiting, 1, 0) == 0);
 }
+
+TEST_CASE("another product's connect hook: after ours, it leads no connection past the tunnel") {
+    KernelLab lab;
+    TwoPods pods(lab);
+    const base::Fd stranger = pods.listen(8080);
+    const uint64_t cookie = must(pods.b->cookie());
+    pods.agent.attachments->detach_pod(cookie);  // outside the mesh: what reaches it reaches it in plaintext
+    CHECK(must(pods.agent.maps.pods.erase(cookie)));
+    CHECK(must(pods.agent.maps.addrs.erase(to_row(must(base::IpAddr::parse("10.9.0.2"))))));
+    const Cgroup root = must(open_cgroup(lab.cgroup_root()));
+    const base::Fd foreign = foreign_connect4(15001, 8080, htonl(0x0a090002));
+    const base::Fd link(::bpf_link_create(foreign.get(), root.fd.get(), BPF_CGROUP_INET4_CONNECT, nullptr));
+    REQUIRE(link);
+    base::Fd client;
+    CHECK(pods.dial(client, 80) != 0);
+    pollfd waiting{.fd = stranger.get(), .events = POLLIN, .revents = 0};
+    CHECK(::poll(&waiting, 1, 0) == 0);
+    CHECK(must(pods.agent.maps.stats())[WR_STAT_CONNECT_DENIED] == 1);
+}
