@@ -3,6 +3,7 @@
 
 #include "agent/xds/loopback_certificate.h"
 #include "base/bytes.h"
+#include "base/small_file.h"
 
 #include <algorithm>
 #include <string_view>
@@ -31,7 +32,7 @@ base::Result<void> LoopbackXds::prepare(xds::ServerOptions& server, const base::
     if (!token) return std::move(token).error().with("tunnel_xds.token");
     base::wipe(*token);
     xds::LoopbackCertificate made = TRY(xds::kept_loopback_certificate(options_.state_file, clock.wall(), kLifetime));
-    TRY(xds::write_file_whole(options_.root_file, made.root, 0644));
+    TRY(base::replace_small_file(options_.root_file, made.root, 0644));
     server.tls = std::move(made.tls);
     server.listeners.push_back({.address = options_.address, .tls = true});
     server.authenticator = this;

@@ -2,63 +2,25 @@
 #include "agent/xds/loopback_certificate.h"
 
 #include "base/bytes.h"
-#include "base/fd.h"
+#include "base/openssl_ptr.h"
 #include "base/small_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <memory>
-
-#include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/x509v3.h>
 
 namespace warren::xds {
 
 namespace {
 
-template <auto Free>
-struct Freed {
-    template <class T>
-    void operator()(T* p) const noexcept {
-        Free(p);
-    }
-};
-using BioPtr = std::unique_ptr<BIO, Freed<BIO_free_all>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
-using CertificatePtr = std::unique_ptr<X509, Freed<X509_free>>;
-using ExtensionPtr = std::unique_ptr<X509_EXTENSION, Freed<X509_EXTENSION_free>>;
-using NumberPtr = std::unique_ptr<BIGNUM, Freed<BN_free>>;
+using namespace base::openssl;
 
 constexpr size_t kMaxFile = 64UL * 1024;
 constexpr std::string_view kCertificate = "-----BEGIN CERTIFICATE-----";
 constexpr int kSerialBits = 127;  // positive, and never the same twice
 
-base::Error failed() {
-    const char* reason = ERR_reason_error_string(ERR_get_error());
-    ERR_clear_error();
-    return {base::Errc::Internal, 0, "loopback certificate", reason != nullptr ? reason : "no reason given"};
-}
-
-std::string text_of(BIO* bio) {
-    char* data = nullptr;
-    const long n = BIO_get_mem_data(bio, &data);
-    return n > 0 ? std::string(data, static_cast<size_t>(n)) : std::string();
-}
-
-base::Result<std::string> pem_of(X509* certificate) {
-    const BioPtr bio(BIO_new(BIO_s_mem()));
-    if (!bio || PEM_write_bio_X509(bio.get(), certificate) != 1) return failed();
-    return text_of(bio.get());
-}
+base::Error failed() { return openssl_error("loopback certificate"); }
 
 bool add(X509* to, X509V3_CTX& context, int what, const char* value) {
     const ExtensionPtr extension(X509V3_EXT_conf_nid(nullptr, &context, what, value));
@@ -69,8 +31,8 @@ bool add(X509* to, X509V3_CTX& context, int what, const char* value) {
 bool is_good(const LoopbackCertificate& kept, base::WallTime until) {
     const auto read = [](const std::string& text) { return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); };
     const BioPtr chain_bio = read(kept.tls.chain), key_bio = read(kept.tls.key), root_bio = read(kept.root);
-    const CertificatePtr leaf(PEM_read_bio_X509(chain_bio.get(), nullptr, nullptr, nullptr));
-    const CertificatePtr root(PEM_read_bio_X509(root_bio.get(), nullptr, nullptr, nullptr));
+    const X509Ptr leaf(PEM_read_bio_X509(chain_bio.get(), nullptr, nullptr, nullptr));
+    const X509Ptr root(PEM_read_bio_X509(root_bio.get(), nullptr, nullptr, nullptr));
     const KeyPtr key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, nullptr, nullptr));
     time_t at = std::chrono::system_clock::to_time_t(until);
     const bool good = leaf && root && key && X509_check_private_key(leaf.get(), key.get()) == 1 &&
@@ -86,9 +48,9 @@ struct Shape {
 };
 
 // Not signed yet.
-CertificatePtr blank(EVP_PKEY* key, const Shape& shape) {
-    CertificatePtr made(X509_new());
-    const NumberPtr serial(BN_new());
+X509Ptr blank(EVP_PKEY* key, const Shape& shape) {
+    X509Ptr made(X509_new());
+    const BignumPtr serial(BN_new());
     if (!made || !serial || BN_rand(serial.get(), kSerialBits, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) != 1) return nullptr;
     X509_NAME* name = X509_get_subject_name(made.get());
     const bool fine =
@@ -109,8 +71,8 @@ base::Result<LoopbackCertificate> make_loopback_certificate(base::WallTime now, 
     const time_t until = std::chrono::system_clock::to_time_t(now + lifetime);
     const KeyPtr root_key(EVP_EC_gen("P-256")), key(EVP_EC_gen("P-256"));
     if (!root_key || !key) return failed();
-    const CertificatePtr root = blank(root_key.get(), {"warren-agent on this node", from, until, nullptr});
-    const CertificatePtr leaf = root ? blank(key.get(), {"localhost", from, until, root.get()}) : nullptr;
+    const X509Ptr root = blank(root_key.get(), {"warren-agent on this node", from, until, nullptr});
+    const X509Ptr leaf = root ? blank(key.get(), {"localhost", from, until, root.get()}) : nullptr;
     if (!leaf) return failed();
     X509V3_CTX context{};
     X509V3_set_ctx(&context, root.get(), root.get(), nullptr, nullptr, 0);
@@ -129,9 +91,10 @@ base::Result<LoopbackCertificate> make_loopback_certificate(base::WallTime now, 
     const BioPtr key_bio(BIO_new(BIO_s_secmem()));  // cleansed when it is freed
     if (!key_bio || PEM_write_bio_PKCS8PrivateKey(key_bio.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1) return failed();
     LoopbackCertificate made;
-    made.root = TRY(pem_of(root.get()));
-    made.tls.chain = TRY(pem_of(leaf.get()));
-    made.tls.key = text_of(key_bio.get());
+    made.root = to_pem(root.get());
+    made.tls.chain = to_pem(leaf.get());
+    made.tls.key = bio_text(key_bio.get());
+    if (made.root.empty() || made.tls.chain.empty()) return failed();
     return made;
 }
 
@@ -150,34 +113,13 @@ base::Result<LoopbackCertificate> kept_loopback_certificate(const std::string& p
     }
     LoopbackCertificate made = TRY(make_loopback_certificate(now, lifetime));
     std::string text = made.tls.key + made.tls.chain + made.root;
-    auto written = write_file_whole(path, text, 0600);
+    auto written = base::replace_small_file(path, text);
     base::wipe(text);
     if (!written) {
         base::wipe(made.tls.key);
         return std::move(written).error();
     }
     return made;
-}
-
-base::Result<void> write_file_whole(const std::string& path, std::string_view content, unsigned mode) {
-    std::string beside = path + ".XXXXXX";
-    const base::Fd file(::mkostemp(beside.data(), O_CLOEXEC));  // 0600
-    if (!file) return base::os_error("create", beside);
-    const auto fill = [&]() -> base::Result<void> {
-        while (!content.empty()) {
-            const ssize_t n = ::write(file.get(), content.data(), content.size());
-            if (n < 0 && errno == EINTR) continue;
-            if (n < 0) return base::os_error("write", beside);
-            content.remove_prefix(static_cast<size_t>(n));
-        }
-        if (::fchmod(file.get(), mode) != 0) return base::os_error("chmod", beside);
-        if (::fsync(file.get()) != 0) return base::os_error("fsync", beside);
-        if (::rename(beside.c_str(), path.c_str()) != 0) return base::os_error("rename", path);
-        return {};
-    };
-    auto filled = fill();
-    if (!filled) ::unlink(beside.c_str());
-    return filled;
 }
 
 }  // namespace warren::xds

@@ -10,7 +10,6 @@
 
 #include <chrono>
 #include <string>
-#include <string_view>
 
 namespace warren::xds {
 
@@ -25,8 +24,5 @@ base::Result<LoopbackCertificate> make_loopback_certificate(base::WallTime now, 
 // The one in the file (0600: its key is there), or a new one put there when there is none, it does not read, or less than a third of the
 // lifetime is left.
 base::Result<LoopbackCertificate> kept_loopback_certificate(const std::string& path, base::WallTime now, std::chrono::hours lifetime);
-
-// Complete or not at all.
-base::Result<void> write_file_whole(const std::string& path, std::string_view content, unsigned mode);
 
 }  // namespace warren::xds
