@@ -43,10 +43,9 @@ class Server:
     def _serve(self, connection):
         try:
             self.handler(connection)
-        except OSError as error:
+        except (OSError, AssertionError) as error:
             self.errors.append(error)
-        except AssertionError as error:
-            self.errors.append(error)
+            connection.close()  # whoever was reset keeps no descriptor, or a run of hours has none left
 
     def forget_closed(self):
         """For runs of hours: what has ended is not kept."""
