@@ -16,7 +16,8 @@ LIGHT_GBPS = 10_000  # beyond any machine
 SECOND_US = 1e6
 GROUPS = {"same": {"plain", "direct", "tunnel"}, "cross": {"plain", "relay", "hbone", "passthrough"}, "unenrolled": {"agent gone", "agent attached"},
           "flows": {"flows off", "flows on"}, "bbr": {"plain", "direct"},
-          "policies": {"direct", "direct, 100 policies", "hbone", "hbone, 100 policies"}, "pods": {"plain", "direct", "hbone"},
+          "policies": {"direct", "direct, 100 policies", "hbone", "hbone, 100 policies"},
+          "pods": {"plain", "direct", "hbone"},
           "other": {"plain", "hbone", "other", "other same node", "direct"}}
 
 
@@ -40,7 +41,7 @@ def compare(folder):
     rows = paths["rows"] + states["rows"]
     for group, who in GROUPS.items():
         need({r["who"] for r in rows if r["group"] == group} == who, f"{group}: {who}")
-    need(len({r["case"] for r in rows if r["group"] == "same"}) == 12, "twelve cases")
+    need(len({r["case"] for r in rows if r["group"] == "same"}) == 13, "thirteen cases")
     for r in rows:
         name = f"{r['group']}, {r['case']}, {r['who']}: {r}"
         need(r["failed"] == 0 and r["ops"] > 0, name)

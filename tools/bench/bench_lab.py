@@ -233,6 +233,22 @@ class BenchLab:
         eventually(lambda: agent.status()["tables"]["updates"] > before, lambda: agent.status()["tables"], START_S)
         self.wait_rows()
 
+    @contextlib.contextmanager
+    def beside(self, target, streams):
+        """Bulk over so many streams while this lasts."""
+        with target.client.inside():
+            bulk = subprocess.Popen([*self._within("load"), BENCH, "load", "bulk", target.to, "--connections", str(streams), "--seconds", "3600"],
+                                    stdout=subprocess.DEVNULL)
+        own = lambda: target.client.run("ss", "-Htnp", "state", "established").count(f"pid={bulk.pid},")  # noqa: E731
+        try:
+            eventually(lambda: bulk.poll() is not None or own() >= streams, lambda: f"{streams} streams to {target.to}, {own()} open", START_S)
+            if bulk.poll() is not None:
+                raise RuntimeError(f"bulk to {target.to} ended with {bulk.returncode}")
+            yield
+        finally:
+            bulk.kill()
+            bulk.wait()
+
     # -- another data plane
 
     def other(self, command):

@@ -36,6 +36,7 @@ CASES = {case.name: case for case in (
     _bulk("rev4", "bulk, 4 streams, reverse, Gbit/s", 4, "--reverse"),
     _bulk("rev64", "bulk, 64 streams, reverse, Gbit/s", 64, "--reverse"),
     _request("ping", "64 B there and back, 1 connection, p50 us", 1, 64, "p50_us", "less"),
+    _request("ping99", "64 B there and back, 1 connection, p99 us", 1, 64, "p99_us", "less"),
     _request("req16", "1 KiB requests, 16 connections, per second", 16, 1024, "per_second", "more"),
     _request("req256", "1 KiB requests, 256 connections, per second", 256, 1024, "per_second", "more"),
     _request("rate16", "1 KiB requests, 16 connections, 5,000 a second, p99 us", 16, 1024, "p99_us", "less", "--rate", "5000"),
@@ -44,6 +45,8 @@ CASES = {case.name: case for case in (
 )}
 # Enough to see a cost by: what groups of settings are compared with unless --cases says otherwise.
 SHORT = ("tput1", "ping", "req16", "conn8")
+# What a small exchange is worth beside bulk.
+FAIR = ("ping", "ping99")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,8 @@
     compare.py --quick                            does everything work? Tiny durations; the figures mean nothing
     compare.py --other 'start-other-mesh.sh'      another data plane beside it; see docs/benchmarks.md
 
-Root, and the release preset's programs. Groups: same, cross, unenrolled, flows, bbr, policies, pods, idle, other.
+Root, and the release preset's programs. Groups: same, cross, unenrolled, flows, bbr, policies, fairness, pods, idle,
+other.
 """
 import argparse
 import contextlib
@@ -17,9 +18,9 @@ import sys
 
 import report
 from bench_lab import GUESTS, BenchLab, end_cleanly
-from cases import CASES, SHORT, run
+from cases import CASES, FAIR, SHORT, run
 
-GROUPS = ("same", "cross", "unenrolled", "flows", "bbr", "policies", "pods", "idle", "other")
+GROUPS = ("same", "cross", "unenrolled", "flows", "bbr", "policies", "fairness", "pods", "idle", "other")
 SERVING = ("near", "inside", "server", "neighbour", "far")
 
 
@@ -70,6 +71,10 @@ def comparisons(lab, options):
         "bbr": Comparison("bbr", short, {"plain": (near, bbr), "direct": (direct, bbr)}),
         "policies": Comparison("policies", short, {"direct": (direct, None), "direct, 100 policies": (direct, full), "hbone": (hbone, None),
                                                    "hbone, 100 policies": (hbone, full)}),
+        # The bulk is of the same two pods, so of the same tunnel. Plain tells what the machine alone makes of so much load.
+        "fairness": Comparison("fairness", options.cases or list(FAIR), {
+            "alone": (hbone, None), "beside 64 bulk streams": (hbone, lambda: lab.beside(hbone, 64)),
+            "plain, beside 64 plain": (t["plain"], lambda: lab.beside(t["plain"], 64))}),
     }
 
 
