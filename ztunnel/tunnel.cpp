@@ -13,7 +13,6 @@ namespace warren::ztunnel {
 
 namespace {
 
-constexpr int kWriteRounds = 8;       // flushes of up to 512 KiB, then the other connections of the worker have their turn
 constexpr size_t kMaxRecord = 16640;  // 5 + 2^14 + 256: the longest record RFC 8446 5.2 allows, so the longest carry
 
 }  // namespace
@@ -159,18 +158,16 @@ base::Result<void> Tunnel::write_some() {
         if (stage_ != Stage::Handshake) (void)TRY(h2_->send(tls_->output()));
         return {};
     }
-    for (int round = 0; round < kWriteRounds; ++round) {
-        bool more = false;
-        if (stage_ == Stage::Open || stage_ == Stage::Closing) more = TRY(h2_->send(tls_->output()));
-        const base::Io io = tls_->output().flush(fd_.get());
-        if (io.state == base::Io::State::Failed) return base::os_error_of(io.os, "send");
-        if (io.state == base::Io::State::WouldBlock) {
-            blocked_ = true;
-            return {};
-        }
-        if (!more) return {};
+    // One flush of up to 512 KiB, then the other connections of the worker have their turn.
+    bool more = false;
+    if (stage_ == Stage::Open || stage_ == Stage::Closing) more = TRY(h2_->send(tls_->output()));
+    const base::Io io = tls_->output().flush(fd_.get());
+    if (io.state == base::Io::State::Failed) return base::os_error_of(io.os, "send");
+    if (io.state == base::Io::State::WouldBlock) {
+        blocked_ = true;
+        return {};
     }
-    wake();
+    if (more) wake();
     return {};
 }
 
