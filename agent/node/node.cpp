@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/node.h"
 
+#include "agent/node/process_start.h"
 #include "base/log.h"
 
 #include <algorithm>
@@ -103,8 +104,9 @@ base::Result<void> Node::attach() {
                    {"why", destroyer.error().message()});
     }
     ZdsOptions zds{.path = settings_.zds_socket()};
-    zds.begin_anew = std::any_of(object_->maps().begin(), object_->maps().end(),
-                                 [](const MapReport& map) { return map.name == "wr_listeners" && map.how == MapReport::How::Made; });
+    const bool made = std::any_of(object_->maps().begin(), object_->maps().end(),
+                                  [](const MapReport& map) { return map.name == "wr_listeners" && map.how == MapReport::How::Made; });
+    if (made) zds.anew_since = process_start("/proc/self").value_or(UINT64_MAX);
     tunnel_ = TRY(TunnelLink::start(*loop_, std::move(zds), settings_.redirection ? tunnel_cgroups_.get() : nullptr));
     store_.emplace(TRY(EnrolmentStore::open(*pins_, *maps_)));
     const Enrolment::Parts parts{*loop_, *maps_, *attachments_, *store_, *netns_, *tunnel_, *this};

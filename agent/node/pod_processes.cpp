@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/pod_processes.h"
 
+#include "agent/node/process_start.h"
 #include "base/small_file.h"
 
 #include <dirent.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -34,19 +34,6 @@ std::string uid_at(std::string_view text) {
     }
     if (text.size() < 32 || !std::all_of(text.begin(), text.begin() + 32, is_hex)) return {};
     return text.size() == 32 || !is_hex(text[32]) ? std::string(text.substr(0, 32)) : std::string();
-}
-
-// Field 22 of stat: ticks since boot. The name before it may hold anything, brackets too.
-std::optional<uint64_t> start_of(const std::string& process) {
-    const auto stat = base::read_small_file(process + "/stat", kMaxProcFile);
-    if (!stat) return std::nullopt;
-    size_t at = stat->rfind(')');
-    if (at == std::string::npos) return std::nullopt;
-    for (int field = 2; field < 22 && at != std::string::npos; ++field) at = stat->find(' ', at + 1);
-    uint64_t start = 0;
-    if (at == std::string::npos) return std::nullopt;
-    const auto [end, error] = std::from_chars(stat->data() + at + 1, stat->data() + stat->size(), start);
-    return error == std::errc() ? std::optional(start) : std::nullopt;
 }
 
 }  // namespace
@@ -83,13 +70,13 @@ base::Result<std::map<std::string, std::shared_ptr<const base::Netns>>> find_pod
         if (!wanted.contains(uid)) continue;
         struct stat at{};
         if (::stat((process + "/ns/net").c_str(), &at) != 0 || (at.st_dev == node.device() && at.st_ino == node.inode())) continue;
-        const auto start = start_of(process);
+        const auto start = process_start(process);
         if (!start) continue;
         const auto known = best.find(uid);
         if (known != best.end() && known->second.start <= *start) continue;
         auto netns = base::Netns::open(process + "/ns/net");
         // The number may be another process's by now: what was opened counts if this one is the one that was looked at.
-        if (!netns || *netns == node || start_of(process) != start) continue;
+        if (!netns || *netns == node || process_start(process) != start) continue;
         best[uid] = {*start, std::make_shared<const base::Netns>(*std::move(netns))};
     }
     std::map<std::string, std::shared_ptr<const base::Netns>> out;

@@ -30,7 +30,7 @@ class ZdsOwner {
     virtual bool newest(const ZdsConnection& connection) = 0;
     // Every pod of the node is among pods().
     virtual bool is_complete() = 0;
-    // It is to hear of no pods first (ZdsOptions::begin_anew).
+    // It is to hear of no pods first (ZdsOptions::anew_since).
     virtual bool begins_anew(const ZdsConnection& connection) = 0;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/zds_server.h"
 
+#include "agent/node/process_start.h"
 #include "agent/node/unix_listener.h"
 #include "agent/node/zds_connection.h"
 #include "base/log.h"
@@ -67,7 +68,12 @@ class Server final : public ZdsServer, public ZdsOwner, private base::IoHandler 
     std::chrono::milliseconds patience() override { return options_.patience; }
     bool newest(const ZdsConnection& connection) override { return !connections_.empty() && connections_.back() == &connection; }
     bool is_complete() override { return complete_; }
-    bool begins_anew(const ZdsConnection& connection) override { return options_.begin_anew && seen_.insert(connection.peer().pid).second; }
+    bool begins_anew(const ZdsConnection& connection) override {
+        if (!options_.anew_since) return false;
+        const pid_t pid = connection.peer().pid;
+        const bool older = process_start("/proc/" + std::to_string(pid)).value_or(0) < *options_.anew_since;
+        return older && seen_.insert(pid).second;
+    }
     void gone(ZdsConnection& connection) override {
         std::erase(connections_, &connection);
         if (closing_) return;

@@ -21,6 +21,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -74,9 +75,9 @@ struct ZdsOptions {
     std::string path;
     std::chrono::milliseconds patience = std::chrono::seconds(5);
     size_t max_tunnels = 8;
-    // The kernel's maps are new: a tunnel that runs already listens where no program saw it begin to. Each process is first told that there
-    // are no pods, once, so that it listens anew.
-    bool begin_anew = false;
+    // The kernel's maps are new since then (process_start.h): a tunnel that is older listens where no program saw it begin to. Each such
+    // process is first told that there are no pods, once, so that it listens anew. One whose age is not to be seen counts as older.
+    std::optional<uint64_t> anew_since = {};
 };
 
 class ZdsServer {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/zds_server.h"
 
+#include "agent/node/process_start.h"
 #include "base/netns.h"
 #include "proto/zds.pb.h"
 #include "tests/catch.h"
@@ -102,9 +103,9 @@ struct Tunnel {
 };
 
 struct Lab {
-    explicit Lab(std::chrono::milliseconds patience = 5s) {
+    explicit Lab(std::chrono::milliseconds patience = 5s, std::optional<uint64_t> anew_since = {}) {
         path = folder.path + "/zds.sock";
-        auto made = node::ZdsServer::start(*loop, {.path = path, .patience = patience, .max_tunnels = 3}, events);
+        auto made = node::ZdsServer::start(*loop, {.path = path, .patience = patience, .max_tunnels = 3, .anew_since = anew_since}, events);
         REQUIRE(made);
         server = std::move(made).value();
         server->complete();
@@ -317,4 +318,28 @@ TEST_CASE("zds server: version skew: a tunnel of another release is served with 
     hello.set_version(static_cast<zds::Version>(zds::V1 + 1));
     tunnel.say(hello.SerializeAsString());
     CHECK(lab.hear(tunnel) == "eof");
+}
+
+TEST_CASE("zds server: a tunnel older than the maps begins anew, once; a younger one hears of its pods first") {
+    const uint64_t ours = node::process_start("/proc/self").value();
+    {
+        Lab lab(5s, ours + 1);
+        lab.add("a");
+        const Tunnel old(lab.path);
+        old.hello();
+        CHECK(lab.hear(old) == "sent");
+        old.ack();
+        CHECK(lab.hear(old) == lab.added("a"));
+        old.ack();
+        const Tunnel again(lab.path);
+        again.hello();
+        CHECK(lab.hear(again) == lab.added("a"));
+    }
+    Lab lab(5s, ours);
+    lab.add("a");
+    const Tunnel young(lab.path);
+    young.hello();
+    CHECK(lab.hear(young) == lab.added("a"));
+    young.ack();
+    CHECK(lab.hear(young) == "sent");
 }
