@@ -33,8 +33,8 @@ class Daemon:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         connection.sock = self.netns.socket()
         connection.sock.settimeout(5)
-        connection.sock.connect(("127.0.0.1", port))
         try:
+            connection.sock.connect(("127.0.0.1", port))
             connection.request(method, path)
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
