@@ -16,21 +16,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-template <class F>
-void each_kind(F f) {
-    f(ObjectKind::Pod, &Objects::pods);
-    f(ObjectKind::Node, &Objects::nodes);
-    f(ObjectKind::Namespace, &Objects::namespaces);
-    f(ObjectKind::Service, &Objects::services);
-    f(ObjectKind::EndpointSlice, &Objects::slices);
-    f(ObjectKind::WorkloadEntry, &Objects::workload_entries);
-    f(ObjectKind::ServiceEntry, &Objects::service_entries);
-    f(ObjectKind::Gateway, &Objects::gateways);
-    f(ObjectKind::GatewayClass, &Objects::gateway_classes);
-    f(ObjectKind::AuthorizationPolicy, &Objects::authorization_policies);
-    f(ObjectKind::PeerAuthentication, &Objects::peer_authentications);
-}
-
 std::string owner_key(ObjectKind kind, const ObjectMeta& meta) { return static_cast<char>('a' + static_cast<int>(kind)) + meta.key(); }
 
 bool is_object_file(const std::string& name) { return name[0] != '.' && (name.ends_with(".yaml") || name.ends_with(".yml")); }

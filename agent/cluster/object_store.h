@@ -18,6 +18,22 @@ namespace warren::cluster {
 
 [[nodiscard]] std::string_view to_string(ObjectKind kind) noexcept;
 
+// Calls f with each kind and the member of Objects that is its list.
+template <class F>
+void each_kind(F f) {
+    f(ObjectKind::Pod, &Objects::pods);
+    f(ObjectKind::Node, &Objects::nodes);
+    f(ObjectKind::Namespace, &Objects::namespaces);
+    f(ObjectKind::Service, &Objects::services);
+    f(ObjectKind::EndpointSlice, &Objects::slices);
+    f(ObjectKind::WorkloadEntry, &Objects::workload_entries);
+    f(ObjectKind::ServiceEntry, &Objects::service_entries);
+    f(ObjectKind::Gateway, &Objects::gateways);
+    f(ObjectKind::GatewayClass, &Objects::gateway_classes);
+    f(ObjectKind::AuthorizationPolicy, &Objects::authorization_policies);
+    f(ObjectKind::PeerAuthentication, &Objects::peer_authentications);
+}
+
 class ObjectStore {
   public:
     [[nodiscard]] const Objects& objects() const { return objects_; }

@@ -111,21 +111,6 @@ struct World {
     std::map<std::pair<ObjectKind, std::string>, bool> pending;
 };
 
-template <class F>
-void each_kind(F f) {
-    f(ObjectKind::Pod, &Objects::pods);
-    f(ObjectKind::Node, &Objects::nodes);
-    f(ObjectKind::Namespace, &Objects::namespaces);
-    f(ObjectKind::Service, &Objects::services);
-    f(ObjectKind::EndpointSlice, &Objects::slices);
-    f(ObjectKind::WorkloadEntry, &Objects::workload_entries);
-    f(ObjectKind::ServiceEntry, &Objects::service_entries);
-    f(ObjectKind::Gateway, &Objects::gateways);
-    f(ObjectKind::GatewayClass, &Objects::gateway_classes);
-    f(ObjectKind::AuthorizationPolicy, &Objects::authorization_policies);
-    f(ObjectKind::PeerAuthentication, &Objects::peer_authentications);
-}
-
 // Objects out of small pools of names and labels, so that most changes concern others.
 class Maker {
   public:
