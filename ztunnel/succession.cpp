@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/succession.h"
 
+#include "base/netlink.h"
 #include "ztunnel/socket.h"
 
 #include <linux/filter.h>
@@ -35,22 +36,9 @@ base::Result<void> dump(int netlink, uint8_t family, uint8_t protocol, uint32_t 
     request.body.sdiag_family = family;
     request.body.sdiag_protocol = protocol;
     request.body.idiag_states = states;
-    if (::send(netlink, &request, sizeof request, 0) < 0) return base::os_error("send", "netlink");
-    alignas(nlmsghdr) std::array<uint8_t, 32768> buffer{};  // as much as the kernel gives at once
-    for (;;) {
-        const ssize_t n = ::recv(netlink, buffer.data(), buffer.size(), 0);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return base::os_error("recv", "netlink");
-        auto left = static_cast<uint32_t>(n);
-        for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer.data()); NLMSG_OK(message, left);
-             message = NLMSG_NEXT(message, left)) {
-            const void* body = NLMSG_DATA(message);
-            if (message->nlmsg_type == NLMSG_ERROR) return base::os_error_of(-static_cast<const nlmsgerr*>(body)->error, "dump", "sockets");
-            if (message->nlmsg_type == NLMSG_DONE) return {};
-            if (message->nlmsg_type == SOCK_DIAG_BY_FAMILY) visit(*static_cast<const inet_diag_msg*>(body));
-        }
-        if (n == 0) return base::os_error_of(EPROTO, "dump", "sockets");
-    }
+    return base::netlink_dump(netlink, std::as_bytes(std::span(&request, 1)), "sockets", [&](const nlmsghdr& message) {
+        if (message.nlmsg_type == SOCK_DIAG_BY_FAMILY) visit(*static_cast<const inet_diag_msg*>(NLMSG_DATA(&message)));
+    });
 }
 
 base::Result<void> each_row(uint8_t protocol, uint32_t states, const Visit& visit) {

@@ -3,24 +3,19 @@
 
 #include "agent/node/cgroups.h"
 #include "agent/node/libbpf_log.h"
+#include "agent/node/socket_destroyer.h"
 #include "base/fd.h"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
-#include <linux/inet_diag.h>
 #include <linux/magic.h>
-#include <linux/netlink.h>
-#include <linux/sock_diag.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <memory>
 
@@ -47,26 +42,9 @@ bool helper_exists(bpf_prog_type type, bpf_func_id helper) { return ::libbpf_pro
 
 // Asks to end a connection that does not exist: a kernel that could says that it found none.
 bool netlink_destroys() {
-    const base::Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG));
-    if (!fd) return false;
-    struct {
-        nlmsghdr header;
-        inet_diag_req_v2 body;
-    } request{};
-    request.header.nlmsg_len = sizeof request;
-    request.header.nlmsg_type = SOCK_DESTROY;
-    request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-    request.body.sdiag_family = AF_INET;
-    request.body.sdiag_protocol = IPPROTO_TCP;
-    request.body.id.idiag_cookie[0] = INET_DIAG_NOCOOKIE;
-    request.body.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
-    if (::send(fd.get(), &request, sizeof request, 0) < 0) return false;
-    struct {
-        nlmsghdr header;
-        nlmsgerr error;
-    } answer{};
-    if (::recv(fd.get(), &answer, sizeof answer, MSG_TRUNC) < static_cast<ssize_t>(sizeof answer.header + sizeof(int))) return false;
-    return answer.header.nlmsg_type == NLMSG_ERROR && answer.error.error == -ENOENT;
+    const base::SockAddr nobody{base::IpAddr::v4(0), 0};
+    const auto ended = destroy_tcp(nobody, nobody);
+    return ended && !*ended;
 }
 
 class Prober {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/pod_netns.h"
 
+#include "base/netlink.h"
+
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
@@ -51,7 +53,6 @@ void read_address(const nlmsghdr* message, std::vector<base::IpAddr>& out) {
     if (found && useful(*found) && out.size() < kMaxAddresses) out.push_back(*found);
 }
 
-// The kernel answers a dump request on the caller's own thread: what there is to read is there when send returns.
 base::Result<std::vector<base::IpAddr>> dump(int fd) {
     struct {
         nlmsghdr header;
@@ -61,22 +62,13 @@ base::Result<std::vector<base::IpAddr>> dump(int fd) {
     request.header.nlmsg_type = RTM_GETADDR;
     request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     request.body.ifa_family = AF_UNSPEC;
-    if (::send(fd, &request, sizeof request, 0) < 0) return base::os_error("send", "netlink");
     std::vector<base::IpAddr> out;
-    alignas(nlmsghdr) std::array<char, 32768> buffer{};
-    for (;;) {
-        const ssize_t n = ::recv(fd, buffer.data(), buffer.size(), 0);
-        if (n < 0) return base::os_error("recv", "netlink");
-        unsigned left = static_cast<unsigned>(n);
-        for (const auto* m = reinterpret_cast<const nlmsghdr*>(buffer.data()); NLMSG_OK(m, left); m = NLMSG_NEXT(m, left)) {
-            if (m->nlmsg_type == RTM_NEWADDR) read_address(m, out);
-            if (m->nlmsg_type == NLMSG_ERROR) return base::os_error_of(EIO, "netlink", "the addresses of the namespace");
-            if (m->nlmsg_type != NLMSG_DONE) continue;
-            std::sort(out.begin(), out.end());
-            out.erase(std::unique(out.begin(), out.end()), out.end());
-            return out;
-        }
-    }
+    TRY(base::netlink_dump(fd, std::as_bytes(std::span(&request, 1)), "the addresses of the namespace", [&out](const nlmsghdr& message) {
+        if (message.nlmsg_type == RTM_NEWADDR) read_address(&message, out);
+    }));
+    std::sort(out.begin(), out.end());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+    return out;
 }
 
 base::Result<std::shared_ptr<const base::Netns>> resolve(const NetnsRef& ref) {
