@@ -59,45 +59,47 @@ void Tunnel::on_io(uint32_t events) {
     }
 }
 
+// One read of about 256 KiB, then the other connections of the worker have their turn.
 base::Result<void> Tunnel::read_some() {
-    for (size_t turn = 0; readable_ && turn < settings_.recv_chunks_per_turn; ++turn) {
-        Chunk chunk = chunks_.take();
-        if (!chunk) break;  // asked again at the end of a later batch, when others have given theirs back
-        if (!carry_.empty()) std::memcpy(chunk.data(), carry_.data(), carry_.size());
-        const size_t have = carry_.size();
-        const size_t room = kChunkBytes - have;
-        const ssize_t n = ::recv(fd_.get(), chunk.data() + have, room, 0);
-        if (n < 0) {
-            const int os = errno;
-            if (os == EINTR) continue;
-            if (os != EAGAIN) return base::os_error_of(os, "recv");
-            readable_ = false;
-            break;
-        }
-        if (n == 0) {
-            readable_ = false;
-            // Without close_notify an attacker may have cut the stream: not a clean end (RFC 8446 6.1). Peers that are done with every
-            // stream often just close.
-            if (stage_ == Stage::Open && h2_->active_streams() == 0) {
-                finish(nullptr);
-                return {};
-            }
-            return base::Error{base::Errc::Unavailable, 0, "", "connection closed by the peer"};
-        }
-        if (static_cast<size_t>(n) < room && !saw_hangup_) readable_ = false;
-        active_ = true;
-        current_ = chunk;
-        auto more = take_bytes({chunk.data(), have + static_cast<size_t>(n)});
-        deliver_all();
-        current_ = {};
-        if (stage_ == Stage::Gone) return {};
-        if (!TRY(std::move(more))) {
-            h2_->goaway(false);
+    const Chunk chunk = chunks_.take();
+    if (!chunk) {  // asked again at the end of a later batch, when others have given theirs back
+        wake();
+        return {};
+    }
+    if (!carry_.empty()) std::memcpy(chunk.data(), carry_.data(), carry_.size());
+    const size_t have = carry_.size();
+    const size_t room = kChunkBytes - have;
+    ssize_t n = 0;
+    do n = ::recv(fd_.get(), chunk.data() + have, room, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        if (errno != EAGAIN) return base::os_error("recv");
+        readable_ = false;
+        return {};
+    }
+    if (n == 0) {
+        readable_ = false;
+        // Without close_notify an attacker may have cut the stream: not a clean end (RFC 8446 6.1). Peers that are done with every
+        // stream often just close.
+        if (stage_ == Stage::Open && h2_->active_streams() == 0) {
             finish(nullptr);
             return {};
         }
+        return base::Error{base::Errc::Unavailable, 0, "", "connection closed by the peer"};
     }
-    if (readable_ && stage_ != Stage::Gone) wake();
+    if (static_cast<size_t>(n) < room && !saw_hangup_) readable_ = false;
+    active_ = true;
+    current_ = chunk;
+    auto more = take_bytes({chunk.data(), have + static_cast<size_t>(n)});
+    deliver_all();
+    current_ = {};
+    if (stage_ == Stage::Gone) return {};
+    if (!TRY(std::move(more))) {
+        h2_->goaway(false);
+        finish(nullptr);
+        return {};
+    }
+    if (readable_) wake();
     return {};
 }
 

@@ -55,7 +55,6 @@ struct TunnelSettings {
     std::chrono::milliseconds handshake_timeout{10'000};
     std::chrono::milliseconds ping_after{10'000};
     std::chrono::milliseconds ping_timeout{20'000};
-    size_t recv_chunks_per_turn = 1;  // about 256 KiB, then the other connections of the worker have their turn
 };
 
 class Tunnel final : public base::IoHandler, public base::BatchHook, public base::Buried, private H2Events {
