@@ -10,16 +10,15 @@ import apps
 import dns
 from netns import Netns, ip_batch
 from tunnel import Tunnel
-from waiting import eventually
+from waiting import PATIENCE_S, eventually
 from world import MeshCase
 
 SUCCESSIONS = 3
-DEADLINE = 30.0  # what takes so long has failed, however busy the machine is
-PATIENCE_S = 3.0  # a handshake under way for longer is not waited for any more (Proxy::drain waits 3.2 s)
+HANDSHAKE_S = 3.0  # a handshake under way for longer is not waited for any more (Proxy::drain waits 3.2 s)
 
 
-class Storm:
-    """Clients that connect, ask and close without a pause, and count what came of it."""
+class Busy:
+    """Clients that do one thing without a pause, and count what came of it."""
 
     def __init__(self, pod, targets, threads=6):
         self.pod, self.targets = pod, targets
@@ -31,12 +30,8 @@ class Storm:
         for i in itertools.count(number):
             if self.stop.is_set():
                 return
-            ip, port = self.targets[i % len(self.targets)]
-            begin = time.monotonic()
-            result = apps.call(self.pod, ip, port, deadline=DEADLINE)
-            if result == "reset" and time.monotonic() - begin > PATIENCE_S:
-                result = "reset late"
-            self.results[result if result == "answered" else f"{result} {ip}"] += 1
+            what, result = self.once(i)
+            self.results[result if result == "answered" else f"{result} {what}"] += 1
 
     def answered(self):
         return self.results["answered"]
@@ -44,39 +39,32 @@ class Storm:
     def end(self):
         self.stop.set()
         for thread in self.threads:
-            thread.take(2 * DEADLINE)
+            thread.take(2 * PATIENCE_S)
         return self.results
 
 
-class Names:
-    """Clients that ask for names without a pause, over UDP and TCP, of the mesh and beyond, each once: no resolver's second try hides a loss."""
+class Storm(Busy):
+    """Connect, ask, close. Targets: addresses and ports."""
 
-    def __init__(self, pod, names, threads=6):
-        self.pod, self.names = pod, names
-        self.results = collections.Counter()
-        self.stop = threading.Event()
-        self.threads = [apps.Thread(self._run, i) for i in range(threads)]
+    def once(self, i):
+        ip, port = self.targets[i % len(self.targets)]
+        begin = time.monotonic()
+        result = apps.call(self.pod, ip, port, deadline=PATIENCE_S)
+        late = result == "reset" and time.monotonic() - begin > HANDSHAKE_S
+        return ip, "reset late" if late else result
 
-    def _run(self, number):
-        for i in itertools.count(number):
-            if self.stop.is_set():
-                return
-            (name, wanted), tcp = self.names[i // 2 % len(self.names)], bool(i % 2)
-            try:
-                code, addresses, _ = dns.ask(self.pod, name, dns.A, tcp)
-                result = "answered" if (code, addresses) == (dns.NOERROR, {wanted}) else f"code {code} {addresses}"
-            except (OSError, struct.error, IndexError) as error:
-                result = type(error).__name__
-            self.results[result if result == "answered" else f"{name} {'tcp' if tcp else 'udp'}: {result}"] += 1
 
-    def answered(self):
-        return self.results["answered"]
+class Names(Busy):
+    """Ask for names over UDP and TCP, of the mesh and beyond, each once: no resolver's second try hides a loss. Targets: names and the address wanted."""
 
-    def end(self):
-        self.stop.set()
-        for thread in self.threads:
-            thread.take(20)
-        return self.results
+    def once(self, i):
+        (name, wanted), tcp = self.targets[i // 2 % len(self.targets)], bool(i % 2)
+        try:
+            code, addresses, _ = dns.ask(self.pod, name, dns.A, tcp)
+            result = "answered" if (code, addresses) == (dns.NOERROR, {wanted}) else f"code {code} {addresses}"
+        except (OSError, struct.error, IndexError) as error:
+            result = type(error).__name__
+        return f"{name} {'tcp' if tcp else 'udp'}", result
 
 
 class Succeeding(MeshCase):
@@ -100,13 +88,12 @@ class Succeeding(MeshCase):
         new = Tunnel(self.home(number), w.folder / f"{node}-{number}", w.tunnel_env(node), w.launcher(node)).start().wait_ready()
         w.tunnels[node] = new
         before = storm.answered()
-        eventually(lambda: storm.answered() > before + 100, "both serve", DEADLINE)
+        eventually(lambda: storm.answered() > before + 100, "both serve")
         old.terminate()
-        old.wait_exit(DEADLINE)
+        old.wait_exit(PATIENCE_S)
         self.assertTrue([line for line in old.lines() if line.get("message") == "a successor takes over"], old.log_tail())
         before = storm.answered()
-        eventually(lambda: storm.answered() > before + 100, "the new one serves", DEADLINE)
-
+        eventually(lambda: storm.answered() > before + 100, "the new one serves")
 
 
 class NamesInSuccession(Succeeding):
@@ -169,8 +156,8 @@ class Succession(Succeeding):
         old = w.n1
         w.tunnels["n1"] = Tunnel(self.home("a"), w.folder / "next", w.tunnel_env("n1"), w.launcher("n1")).start().wait_ready()
         old.terminate()
-        eventually(lambda: apps.call(w.pods.client, w.pods.server.v4, 7000) == "answered" and w.n1.access(direction="outbound"), "the new one serves", DEADLINE)
+        eventually(lambda: apps.call(w.pods.client, w.pods.server.v4, 7000) == "answered" and w.n1.access(direction="outbound"), "the new one serves")
         apps.ask(connection)
         self.assertTrue(old.running())
         connection.close()
-        old.wait_exit(DEADLINE)
+        old.wait_exit(PATIENCE_S)
