@@ -87,6 +87,7 @@ base::Result<void> Tunnel::read_some() {
         }
         return base::Error{base::Errc::Unavailable, 0, "", "connection closed by the peer"};
     }
+    if (static_cast<size_t>(n) == room) full_at_ = loop_.now();
     if (static_cast<size_t>(n) < room && !saw_hangup_) readable_ = false;
     active_ = true;
     current_ = chunk;
@@ -167,6 +168,7 @@ base::Result<void> Tunnel::write_some() {
     if (io.state == base::Io::State::Failed) return base::os_error_of(io.os, "send");
     if (io.state == base::Io::State::WouldBlock) {
         blocked_ = true;
+        full_at_ = loop_.now();
         return {};
     }
     if (more) wake();

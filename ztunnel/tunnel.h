@@ -55,6 +55,7 @@ struct TunnelSettings {
     std::chrono::milliseconds handshake_timeout{10'000};
     std::chrono::milliseconds ping_after{10'000};
     std::chrono::milliseconds ping_timeout{20'000};
+    std::chrono::milliseconds saturated_for{200};
 };
 
 class Tunnel final : public base::IoHandler, public base::BatchHook, public base::Buried, private H2Events {
@@ -73,6 +74,8 @@ class Tunnel final : public base::IoHandler, public base::BatchHook, public base
     [[nodiscard]] int fd() const { return fd_.get(); }
     [[nodiscard]] std::chrono::system_clock::time_point established_at() const { return established_at_; }
     [[nodiscard]] uint32_t peer_stream_limit() const { return peer_stream_limit_; }
+    // Bulk has filled it within the last moment, in either direction: what is sent now waits behind that.
+    [[nodiscard]] bool saturated() const { return loop_.now() - full_at_ < settings_.saturated_for; }
 
     // A stream has something to send, or credit to return: flush at the end of the batch.
     void wake() { loop_.post_batch(*this); }
@@ -122,6 +125,7 @@ class Tunnel final : public base::IoHandler, public base::BatchHook, public base
     base::LinkList<Deliverable> dirty_;
     base::Timer timer_;
     std::chrono::system_clock::time_point established_at_;
+    base::MonoTime full_at_{};  // when last the socket took no more, or gave as much as a read takes
     uint32_t peer_stream_limit_ = 100;
     Stage stage_ = Stage::Connecting;
     bool readable_ = false;

@@ -61,17 +61,21 @@ TunnelPool::~TunnelPool() {
     close_all(std::string(kPodGone));
 }
 
-Tunnel* TunnelPool::with_room(Entry& entry) {
+Tunnel* TunnelPool::with_room(Entry& entry, Choice choice) {
     const uint32_t most = pod_.worker().settings.pool_streams;
-    for (auto& pooled : entry.tunnels)
-        if (pooled->has_room(most)) return pooled->tunnel_;
-    return nullptr;
+    Tunnel* least = nullptr;
+    for (auto& pooled : entry.tunnels) {
+        if (!pooled->has_room(most)) continue;
+        if (!pooled->tunnel_->saturated()) return pooled->tunnel_;
+        if (least == nullptr || pooled->tunnel_->h2().active_streams() < least->h2().active_streams()) least = pooled->tunnel_;
+    }
+    return choice == Choice::Any || entry.tunnels.size() >= kMostBesideBulk ? least : nullptr;
 }
 
 Tunnel* TunnelPool::get(const TunnelKey& key, TunnelWaiter& waiter) {
     auto& slot = entries_[key];
     if (!slot) slot = std::make_unique<Entry>();
-    if (Tunnel* tunnel = with_room(*slot)) return tunnel;
+    if (Tunnel* tunnel = with_room(*slot, Choice::Best)) return tunnel;
     slot->waiters.push_back(waiter);
     if (!slot->dialling) dial(key, *slot);
     return nullptr;
@@ -118,12 +122,12 @@ void TunnelPool::settle(const TunnelKey& key, base::Result<Tunnel*> outcome) {
     waiting.take(entry.waiters);
     const TunnelKey copy = key;
     while (TunnelWaiter* waiter = waiting.pop_front()) {
-        if (!outcome) {
-            waiter->on_tunnel(outcome.error());
+        if (Tunnel* tunnel = with_room(entry, outcome ? Choice::Best : Choice::Any)) {
+            waiter->on_tunnel(tunnel);
             continue;
         }
-        if (Tunnel* tunnel = with_room(entry)) {
-            waiter->on_tunnel(tunnel);
+        if (!outcome) {
+            waiter->on_tunnel(outcome.error());
             continue;
         }
         entry.waiters.push_back(*waiter);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // TunnelPool: the outbound HBONE connections of one pod on one worker (data-plane contract 4.6). One TLS connection per key carries
 // many streams; the first request of a key dials, the others wait for that dial and share its outcome, failure included (trap 43).
-// A tunnel that is full stays known and takes streams again when some have ended (trap 44). Belongs to the worker's thread.
+// A tunnel that is full stays known and takes streams again when some have ended (trap 44). Where bulk saturates the key's tunnels, new
+// streams get a further one, up to kMostBesideBulk: a request does not queue behind somebody else's megabytes. Belongs to the worker's
+// thread.
 #pragma once
 
 #include "base/ip.h"
@@ -62,11 +64,14 @@ class TunnelPool {
             return h * 31 ^ std::hash<base::SockAddr>()(k.destination);
         }
     };
+    static constexpr size_t kMostBesideBulk = 4;
     class Pooled;
     struct Entry;
     using Entries = std::unordered_map<TunnelKey, std::unique_ptr<Entry>, KeyHash>;
 
-    Tunnel* with_room(Entry& entry);
+    // Null where a further tunnel is to be dialled, unless it has to be one of those that are there.
+    enum class Choice : uint8_t { Best, Any };
+    Tunnel* with_room(Entry& entry, Choice choice);
     void dial(const TunnelKey& key, Entry& entry);
     void dial_with(const TunnelKey& key, std::shared_ptr<const TlsContext> context);
     void settle(const TunnelKey& key, base::Result<Tunnel*> outcome);

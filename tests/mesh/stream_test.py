@@ -2,6 +2,7 @@
 """Bytes under stress: half-close, reset, stalls, slow readers, many streams."""
 import hashlib
 import socket
+import threading
 
 import apps
 from tunnel import tunnel_sockets
@@ -223,3 +224,38 @@ class ManyStreams(MeshCase):
         self.assertEqual({call.take() for call in calls}, {"reset"})
         lines = w.n1.wait_access(100, direction="outbound")
         self.assertFalse([line for line in lines if "error" not in line])
+
+
+class BesideBulk(MeshCase):
+    settings = {"env": {"ZTUNNEL_WORKER_THREADS": "1"}}
+
+    def test_who_comes_while_bulk_fills_a_tunnel_gets_another(self):
+        """Else a question waits behind somebody else's megabytes; few further ones, and none while there is room in those."""
+        w = self.world
+        w.server(w.pods.server, 7000, lambda connection: apps.receive_hashed(connection))
+        w.server(w.pods.server, 7001)
+        for _ in range(10):
+            apps.ask(w.connect(w.pods.client, w.pods.server.v4, 7001))
+        self.assertEqual(tunnel_sockets(w.pods.client), 1)
+        done = threading.Event()
+
+        def bulk():
+            with apps.connect(w.pods.client, w.pods.server.v4, 7000) as connection:
+                block = bytes(MIB)
+                while not done.is_set():
+                    connection.sendall(block)
+
+        senders = [apps.Thread(bulk) for _ in range(4)]
+        try:
+            def another():
+                self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7001), "answered")
+                return tunnel_sockets(w.pods.client) > 1
+
+            eventually(another, "a further tunnel")
+            for _ in range(50):
+                self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7001), "answered")
+            self.assertLessEqual(tunnel_sockets(w.pods.client), 4)
+        finally:
+            done.set()
+            for sender in senders:
+                sender.take()
