@@ -183,7 +183,7 @@ Result<void> Loop::run_once(MonoTime deadline) {
 }
 
 int Loop::timeout_ms(MonoTime now, MonoTime deadline) const {
-    if (!hooks_.empty() || !graveyard_.empty()) return 0;
+    if (!hooks_.empty() || !bulk_.empty() || !graveyard_.empty()) return 0;
     if (const auto next = timers_.next_ms()) deadline = std::min(deadline, MonoTime(milliseconds(*next)));
     if (deadline == MonoTime::max()) return -1;
     if (deadline <= now) return 0;
@@ -228,6 +228,7 @@ void Loop::run_hooks() {
     LinkList<BatchHook> asked;
     asked.take(hooks_);
     while (BatchHook* hook = asked.pop_front()) hook->on_batch_end();
+    if (BatchHook* hook = bulk_.pop_front()) hook->on_batch_end();
 }
 
 void Loop::empty_graveyard() {

@@ -107,6 +107,10 @@ class Loop {  // NOLINT(clang-analyzer-optin.performance.Padding): cache lines b
     void post_batch(BatchHook& hook) {
         if (!hook.linked()) hooks_.push_back(hook);
     }
+    // For a hook that moves much: one of these runs a batch, after all others, and they take turns. What comes meanwhile waits for one.
+    void post_bulk(BatchHook& hook) {
+        if (!hook.linked()) bulk_.push_back(hook);
+    }
     // Destroyed after the hooks, oldest first. This does not silence it: remove its handlers, disarm its timers before, or expect their
     // calls until the batch ends.
     void bury(std::unique_ptr<Buried> dead) {
@@ -153,6 +157,7 @@ class Loop {  // NOLINT(clang-analyzer-optin.performance.Padding): cache lines b
     uint32_t free_slot_;
     TimerWheel timers_;
     LinkList<BatchHook> hooks_;
+    LinkList<BatchHook> bulk_;
     LinkList<Buried> graveyard_;
     Mailbox mailbox_;
 

@@ -55,6 +55,7 @@ void Tunnel::on_io(uint32_t events) {
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) saw_hangup_ = true;
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
         readable_ = true;
+        if (saturated()) return wake();  // those that carry little are read first
         if (auto read = read_some(); !read) return abort(std::move(read).error());
     }
 }

@@ -78,7 +78,7 @@ class Tunnel final : public base::IoHandler, public base::BatchHook, public base
     [[nodiscard]] bool saturated() const { return loop_.now() - full_at_ < settings_.saturated_for; }
 
     // A stream has something to send, or credit to return: flush at the end of the batch.
-    void wake() { loop_.post_batch(*this); }
+    void wake() { saturated() ? loop_.post_bulk(*this) : loop_.post_batch(*this); }
     // Called by streams from on_data.
     void deliver_later(Deliverable& stream) {
         if (!stream.linked()) dirty_.push_back(stream);

@@ -268,6 +268,29 @@ TEST_CASE("loop: a hook destroyed before its turn is not called") {
     CHECK(calls == 0);
 }
 
+TEST_CASE("loop: hooks of bulk take turns, one a batch, after all others and without a wait") {
+    auto loop = make_loop();
+    std::string order;
+    Hook a([&] {
+        order += "A ";
+        loop->post_bulk(a);
+    });
+    Hook b([&] { order += "B "; });
+    Hook small([&] { order += "s "; });
+    loop->post_bulk(a);
+    loop->post_bulk(b);
+    loop->post_bulk(a);
+    loop->post_batch(small);
+    const MonoTime start = std::chrono::steady_clock::now();
+    REQUIRE(loop->run_once(start + 20s));
+    CHECK(order == "s A ");
+    REQUIRE(loop->run_once(start + 20s));
+    loop->post_batch(small);
+    REQUIRE(loop->run_once(start + 20s));
+    CHECK(order == "s A B s A ");
+    CHECK(std::chrono::steady_clock::now() - start < 10s);
+}
+
 TEST_CASE("loop: a connection that buries itself lives until the batch ends") {
     struct Connection final : Buried, IoHandler {
         explicit Connection(Loop& l, bool& d) : loop(l), dead(d) {}
