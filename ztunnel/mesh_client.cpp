@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/mesh_client.h"
 
+#include "agent/xds/mesh_names.h"
 #include "agent/xds/channel.h"
 #include "agent/xds/join.h"
 #include "policy/batch_proto.h"
@@ -178,7 +179,7 @@ void MeshClient::synced(std::string_view) {
 void MeshClient::connected() {
     if (on_demand_ == nullptr) return;
     if (on_demand_->options().services) {
-        const std::string group(kServicesGroup);
+        const std::string group(xds::kServicesGroup);
         (void)client_->subscribe(xds::kAddressType, {&group, 1});
     }
     on_demand_->ask_again();

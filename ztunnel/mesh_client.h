@@ -29,9 +29,6 @@
 
 namespace warren::ztunnel {
 
-// The subscription by which Warren's node agent delivers all services and keeps them up to date, and that a stock server knows nothing of.
-inline constexpr std::string_view kServicesGroup = "warren:services";
-
 // TLS 1.2 off for gRPC, of the certificate client too (agent/xds/channel.h): in main, before there are threads.
 void restrict_control_channels_to_tls13();
 

@@ -4,6 +4,7 @@
 #include "agent/cluster/controller_http.h"
 #include "agent/cluster/controller_metrics.h"
 #include "agent/cluster/state_file.h"
+#include "agent/xds/mesh_names.h"
 #include "base/backoff.h"
 #include "base/bytes.h"
 #include "base/ip.h"
@@ -147,7 +148,7 @@ base::Result<void> Controller::start_xds() {
     options.authenticator = gate_.get();
     options.services = {ca_->service()};
     options.types = empty.types();
-    options.session.implied = implied_names;
+    options.session.implied = xds::implied_names;
     options.debounce_quiet = std::chrono::duration_cast<std::chrono::milliseconds>(settings_.debounce);
     options.debounce_max = std::chrono::duration_cast<std::chrono::milliseconds>(settings_.debounce_most);
     options.max_stream_age = std::chrono::duration_cast<std::chrono::milliseconds>(settings_.stream_age);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/cluster/mesh_resources.h"
 
+#include "agent/xds/mesh_names.h"
 #include "base/bytes.h"
-#include "base/ip.h"
 
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
@@ -17,9 +17,6 @@ namespace warren::cluster {
 namespace {
 
 using istio::workload::Address;
-using istio::workload::NetworkAddress;
-
-std::string node_group(std::string_view node) { return "node:" + std::string(node); }
 
 // The order of a protobuf map is not defined otherwise.
 void serialize(const google::protobuf::MessageLite& message, std::string& to) {
@@ -30,40 +27,9 @@ void serialize(const google::protobuf::MessageLite& message, std::string& to) {
     message.SerializeToCodedStream(&out);
 }
 
-// "network/ip", "network/ip/length"; nothing for what is no address.
-std::string alias(const NetworkAddress& address) {
-    const auto ip = base::IpAddr::from_bytes(base::as_bytes(address.address()));
-    if (!ip) return {};
-    std::string out = address.network() + "/" + ip->to_string();
-    if (address.has_length() && address.length() < ip->bits()) out += "/" + std::to_string(address.length());
-    return out;
-}
-
-struct Names {
-    std::vector<std::string> aliases, groups;
-};
-
-Names names_of(const istio::workload::Workload& workload) {
-    Names out;
-    for (const std::string& bytes : workload.addresses())
-        if (const auto ip = base::IpAddr::from_bytes(base::as_bytes(bytes)))
-            out.aliases.push_back(workload.network() + "/" + ip->to_string());
-    for (const auto& [service, ports] : workload.services()) out.groups.push_back(service);
-    if (!workload.node().empty()) out.groups.push_back(node_group(workload.node()));
-    return out;
-}
-
-Names names_of(const istio::workload::Service& service) {
-    Names out;
-    for (const NetworkAddress& address : service.addresses())
-        if (std::string name = alias(address); !name.empty()) out.aliases.push_back(std::move(name));
-    out.groups.emplace_back(kServicesGroup);
-    return out;
-}
-
 bool is_service(const xds::ResourceBlock& block) {
     bool found = false;
-    block.each_key([&](std::string_view key, uint32_t, bool alias) { found = found || (!alias && key == kServicesGroup); });
+    block.each_key([&](std::string_view key, uint32_t, bool alias) { found = found || (!alias && key == xds::kServicesGroup); });
     return found;
 }
 
@@ -88,12 +54,6 @@ std::string content_version(std::string_view bytes) {
         EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) != 1 || EVP_DigestFinal_ex(context.get(), digest.data(), &size) != 1)
         return {};
     return base::to_hex(std::span<const uint8_t>(digest).first(8));
-}
-
-std::vector<std::string> implied_names(const xds::NodeInfo& node, std::string_view type_url) {
-    const auto name = node.metadata.find("NODE_NAME");
-    if (type_url == kAuthorizationType || name == node.metadata.end() || name->second.empty()) return {};
-    return {node_group(name->second)};
 }
 
 Outputs outputs_of(const xds::Snapshot& snapshot) {
@@ -140,7 +100,7 @@ void MeshResources::put(xds::ResourceSet& set, const std::string& name, const go
     const xds::ResourceBlock* old = set.find(name);
     if (old == nullptr || base::as_text(old->body()) != bytes_) {
         const std::string version = content_version(bytes_);
-        Names names = make_names();
+        xds::OtherNames names = make_names();
         const auto done = set.set({name, version, base::as_bytes(bytes_), std::move(names.aliases), std::move(names.groups)});
         // The older type has the same workloads once more: not counted twice.
         const bool counts = &set != &old_workloads_;
@@ -164,18 +124,18 @@ void MeshResources::remove(xds::ResourceSet& set, const std::string& name) {
 
 void MeshResources::set_workload(const std::string& uid, Workload& workload) {
     address_.mutable_workload()->Swap(&workload);
-    const auto names = [this] { return names_of(address_.workload()); };
+    const auto names = [this] { return xds::other_names(address_.workload()); };
     put(addresses_, uid, address_, names);
     if (with_workload_type_) put(old_workloads_, uid, address_.workload(), names);
 }
 
 void MeshResources::set_service(const std::string& key, istio::workload::Service& service) {
     address_.mutable_service()->Swap(&service);
-    put(addresses_, key, address_, [this] { return names_of(address_.service()); });
+    put(addresses_, key, address_, [this] { return xds::other_names(address_.service()); });
 }
 
 void MeshResources::set_authorization(const std::string& key, const istio::security::Authorization& policy) {
-    put(authorizations_, key, policy, [] { return Names{}; });
+    put(authorizations_, key, policy, [] { return xds::OtherNames{}; });
 }
 
 void MeshResources::remove_workload(const std::string& uid) {

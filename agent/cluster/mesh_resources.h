@@ -7,6 +7,7 @@
 
 #include "agent/cluster/conversion.h"
 #include "agent/xds/server.h"
+#include "agent/xds/update.h"
 #include "base/result.h"
 
 #include <cstddef>
@@ -19,11 +20,9 @@
 
 namespace warren::cluster {
 
-inline constexpr std::string_view kAddressType = "type.googleapis.com/istio.workload.Address";
+using xds::kAddressType;
+using xds::kAuthorizationType;
 inline constexpr std::string_view kWorkloadType = "type.googleapis.com/istio.workload.Workload";  // clients of former times
-inline constexpr std::string_view kAuthorizationType = "type.googleapis.com/istio.security.Authorization";
-// What an on-demand client subscribes to for all services at once.
-inline constexpr std::string_view kServicesGroup = "warren:services";
 
 class MeshResources final : public OutputSink {
   public:
@@ -78,8 +77,6 @@ class MeshResources final : public OutputSink {
 
 // The messages again, for people who look. What does not parse is left out.
 [[nodiscard]] Outputs outputs_of(const xds::Snapshot& snapshot);
-// What an on-demand client of a node is subscribed to without asking: the workloads of its node (contract 5.3).
-[[nodiscard]] std::vector<std::string> implied_names(const xds::NodeInfo& node, std::string_view type_url);
 // 16 hex digits of the SHA-256 of the bytes.
 [[nodiscard]] std::string content_version(std::string_view bytes);
 

@@ -3,7 +3,7 @@
 
 #include "agent/node/loopback_xds.h"
 #include "agent/node/mesh_file_resources.h"
-#include "agent/node/resource_names.h"
+#include "agent/xds/mesh_names.h"
 #include "agent/xds/relay.h"
 #include "base/log.h"
 #include "base/small_file.h"
@@ -79,6 +79,7 @@ xds::ServerOptions local_server(const Settings& settings) {
     options.debounce_quiet = std::chrono::milliseconds(5);
     options.debounce_max = std::chrono::milliseconds(50);
     options.max_streams = 16;
+    options.session.implied = xds::implied_names;
     return options;
 }
 
@@ -125,7 +126,9 @@ class Source final : public MeshSource {
             TRY(loopback_->prepare(local, clock_));
         }
         server_ = TRY(xds::Server::create(std::move(local)));
-        relay_ = std::make_unique<xds::Relay>(xds::RelayOptions{.names = other_names}, *server_, &mesh_);
+        relay_ = std::make_unique<xds::Relay>(
+            xds::RelayOptions{.names = [](std::string_view type, const xds::Resource& r) { return xds::other_names(type, r); }}, *server_,
+            &mesh_);
         if (settings_.mesh_file.empty()) {
             xds::ClientOptions options = TRY(upstream(settings_));
             if (settings_.joins()) {

@@ -34,9 +34,6 @@
 
 namespace warren::xds {
 
-inline constexpr std::string_view kAddressType = "type.googleapis.com/istio.workload.Address";
-inline constexpr std::string_view kAuthorizationType = "type.googleapis.com/istio.security.Authorization";
-
 // Why a stream ended: the reasons of istio_xds_connection_terminations_total.
 enum class Termination : uint8_t { ConnectionError, Error, Reconnect, Complete };
 [[nodiscard]] std::string_view to_string(Termination reason) noexcept;

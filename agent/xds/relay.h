@@ -10,6 +10,7 @@
 #pragma once
 
 #include "agent/xds/client.h"
+#include "agent/xds/mesh_names.h"
 #include "agent/xds/resource_set.h"
 #include "agent/xds/server.h"
 
@@ -21,11 +22,6 @@
 #include <vector>
 
 namespace warren::xds {
-
-// The other names of a resource, from whoever can read it: "network/ip", and the groups it belongs to.
-struct OtherNames {
-    std::vector<std::string> aliases, groups;
-};
 
 struct RelayOptions {
     std::vector<std::string> types = {std::string(kAddressType), std::string(kAuthorizationType)};  // to be complete before publication

@@ -12,6 +12,9 @@
 
 namespace warren::xds {
 
+inline constexpr std::string_view kAddressType = "type.googleapis.com/istio.workload.Address";
+inline constexpr std::string_view kAuthorizationType = "type.googleapis.com/istio.security.Authorization";
+
 struct Resource {
     std::string_view name;
     std::string_view version;  // empty for policies of istiod

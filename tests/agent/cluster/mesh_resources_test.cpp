@@ -4,6 +4,7 @@
 #include "agent/cluster/object_store.h"
 #include "agent/cluster/read_objects.h"
 #include "agent/cluster/xds_gate.h"
+#include "agent/xds/mesh_names.h"
 #include "tests/catch.h"
 
 #include <algorithm>
@@ -72,8 +73,8 @@ TEST_CASE("mesh resources: names, aliases and groups of the contract") {
     CHECK(again.services.size() == 1);
     xds::NodeInfo node;
     node.metadata = {{"NODE_NAME", "n1"}};
-    CHECK(implied_names(node, kAddressType) == std::vector<std::string>{"node:n1"});
-    CHECK(implied_names(node, kAuthorizationType).empty());
+    CHECK(xds::implied_names(node, kAddressType) == std::vector<std::string>{"node:n1"});
+    CHECK(xds::implied_names(node, kAuthorizationType).empty());
 }
 
 TEST_CASE("mesh resources: versions are of the content alone, and what did not change is not made again") {
