@@ -346,59 +346,80 @@ TEST_CASE("xds server: trap 37: churn with clients that come and go while status
     watcher.join();
 }
 
-TEST_CASE("xds server: a client that stops reading is given up at its deadline, and the others do not notice") {
-    ServerWorld w;
-    auto options = w.server_options();
-    options.answer_timeout = 1'500ms;
-    w.start_server(options);
-    w.set("a", "1", "x");
-    w.publish();
-    Relay relay(w.port);
-    auto slow = w.client_options();
-    slow.address = "https://localhost:" + std::to_string(relay.port());
+namespace {
+
+// A client behind a relay that can be frozen, at a server whose time is the test's: however slow the machine, no deadline passes before the
+// client has stopped reading. gRPC's own time is the machine's, so its pings, and TCP's patience that comes from them, are made long; a
+// write that TCP has begun ends with the connection or when the relay thaws.
+struct FrozenWorld : ServerWorld {
+    base::FakeClock clock;
+    std::unique_ptr<Relay> relay;
     RecordingHandler stuck;
-    auto made = xds::Client::create(slow, stuck);
-    REQUIRE(made);
-    (*made)->start();
-    REQUIRE(stuck.wait_for([&] { return stuck.state.size() == 1; }));
+    std::unique_ptr<xds::Client> slow;
+
+    explicit FrozenWorld(std::chrono::milliseconds max_stream_age) {
+        auto options = server_options();
+        options.clock = &clock;
+        options.debounce_quiet = options.debounce_max = 0ms;
+        options.max_stream_age = max_stream_age;
+        options.answer_timeout = 60s;
+        options.recheck_interval = 1s;  // its questions show that a sweep has seen the stream
+        options.ping_interval = options.ping_timeout = 10min;
+        start_server(options);
+        set("a", "1", "x");
+        publish();
+        relay = std::make_unique<Relay>(port);
+        auto through = client_options();
+        through.address = "https://localhost:" + std::to_string(relay->port());
+        auto made = xds::Client::create(through, stuck);
+        REQUIRE(made);
+        slow = std::move(*made);
+        slow->start();
+        // Both types are acknowledged: nothing holds back the next response.
+        REQUIRE(stuck.wait_for([&] { return stuck.state.size() == 1; }));
+        REQUIRE(wait_until([&] { return server->stats().acks == 2; }));
+    }
+    ~FrozenWorld() { slow.reset(); }
+};
+
+}  // namespace
+
+TEST_CASE("xds server: a client that stops reading is given up at its deadline, and the others do not notice") {
+    FrozenWorld w(0ms);
     w.start_client(w.client_options());
     REQUIRE(w.converged());
-    relay.freeze();
+    REQUIRE(w.wait_until([&] { return w.server->stats().acks == 4; }));
+    w.relay->freeze();
     for (int i = 0; i < 20; ++i) {
         w.set("big" + std::to_string(i), "1", std::string(1 << 20, 'x'));
         w.publish();
         REQUIRE(w.converged());
     }
-    CHECK(w.wait_until([&] { return w.server->stats().clients == 1; }));
-    CHECK(w.server->stats().timed_out == 1);
+    REQUIRE(w.wait_until([&] { return w.server->stats().acks == 24; }));
+    CHECK(w.server->stats().timed_out == 0);
+    w.clock.advance(61s);
+    CHECK(w.wait_until([&] { return w.server->stats().timed_out == 1; }));
+    w.relay->thaw();
+    CHECK(w.stuck.wait_for([&] { return w.stuck.state.size() == 21 && !w.stuck.ends.empty(); }));
     CHECK(w.wait_until([&] { return w.server->stats().encoded_bytes == 0; }));
-    relay.thaw();
-    CHECK(stuck.wait_for([&] { return stuck.state.size() == 21; }));
+    CHECK(w.handler.wait_for([&] { return w.handler.ends.empty(); }));
+    CHECK(w.server->stats().timed_out == 1);
 }
 
 TEST_CASE("xds server: a stream that is to end does not wait for ever for a client that stopped reading") {
-    ServerWorld w;
-    auto options = w.server_options();
-    options.max_stream_age = 2s;
-    options.answer_timeout = 4s;
-    w.start_server(options);
-    w.set("a", "1", "x");
-    w.publish();
-    Relay relay(w.port);
-    auto slow = w.client_options();
-    slow.address = "https://localhost:" + std::to_string(relay.port());
-    RecordingHandler stuck;
-    auto made = xds::Client::create(slow, stuck);
-    REQUIRE(made);
-    (*made)->start();
-    REQUIRE(stuck.wait_for([&] { return stuck.state.size() == 1; }));
-    relay.freeze();
+    FrozenWorld w(10s);
+    w.relay->freeze();
     for (int i = 0; i < 20; ++i) w.set("big" + std::to_string(i), "1", std::string(1 << 20, 'x'));
     w.publish();
-    CHECK(w.wait_until([&] { return w.server->stats().clients == 0; }));
-    CHECK(w.server->stats().timed_out == 1);
-    CHECK(w.wait_until([&] { return w.server->stats().encoded_bytes == 0; }));
-    relay.thaw();
+    REQUIRE(w.wait_until([&] { return w.server->stats().encoded_bytes > 0; }));
+    w.clock.advance(20s);
+    REQUIRE(w.wait_until([&] { return w.check.rechecks > 0; }));
+    CHECK(w.server->stats().clients == 1);
+    CHECK(w.server->stats().timed_out == 0);
+    w.clock.advance(90s);  // the write may have begun after the clock moved
+    CHECK(w.wait_until([&] { return w.server->stats().timed_out == 1; }));
+    w.relay.reset();
+    CHECK(w.wait_until([&] { return w.server->stats().clients == 0 && w.server->stats().encoded_bytes == 0; }));
 }
 
 TEST_CASE("xds server: limits of streams: in all and of one address; old streams are ended in good order") {
