@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // istio.v1.auth.IstioCertificateService over gRPC (data-plane contract 2.1, 2.2; Kubernetes contract 4.1 to 4.4), for stock tunnels and for
-// our own. Registered with the controller's server, beside the xDS service. Requests arrive as bytes; they are queued for a few threads
-// (a token review may block), and parsed there once the caller is known. The queue is bounded: what does not fit is refused with
-// Unavailable. stop() before the server is shut down or destroyed; the service outlives the server. gRPC stays in the .cpp.
+// our own. Registered with the controller's server, beside the xDS service. A call is queued for a few threads (a token review may block)
+// with its headers alone; its message is read once the caller is known, measured, queued again and parsed. So a stranger has no more
+// memory of ours than HTTP/2's first window for a call, 64 KiB; somebody known has what the server's memory quota leaves. The queue is
+// bounded: what does not fit is refused with Unavailable. stop() before the server is shut down or destroyed; the service outlives the
+// server. gRPC stays in the .cpp.
 #pragma once
 
 #include "agent/cluster/issuance.h"
@@ -20,8 +22,8 @@ namespace warren::cluster {
 struct CaServiceOptions {
     unsigned threads = 0;                                           // 0: one per processor, at least two
     size_t queue = 2'048;                                           // requests that wait
-    size_t max_request_bytes = 64UL * 1024;                         // the whole message
-    std::chrono::milliseconds deadline = std::chrono::seconds(10);  // of a request that sets none, and at most
+    size_t max_request_bytes = 64UL * 1024;                         // the whole message; larger: ResourceExhausted
+    std::chrono::milliseconds deadline = std::chrono::seconds(10);  // of a call that sets none, and at most; also for its message
 };
 
 class CaService {

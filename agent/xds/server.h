@@ -105,8 +105,11 @@ struct ServerOptions {
     // back-off; several behind one address have their identities, or share this.
     double max_new_streams_per_peer_second = 10;
     double max_new_streams_per_peer_at_once = 64;
-    // A client that lists 100,000 resources needs 8 MB. Read only of callers that are authenticated.
+    // A client that lists 100,000 resources needs 8 MB. Read only of callers that are authenticated; others get no further than the first
+    // window of a stream, 64 KiB.
     int max_request_bytes = 32 << 20;
+    // What gRPC takes in for all connections together; beyond that it ends streams until there is room. A connection takes about 30 KB.
+    size_t max_receive_memory = size_t{512} << 20;
     size_t max_encoded_bytes = size_t{256} << 20;  // responses on their way, all clients together; others wait
 
     const base::Clock* clock = nullptr;  // outlives the server. Null: the machine's

@@ -4,16 +4,20 @@
 
 #include "agent/cluster/serving.h"
 #include "agent/xds/channel.h"
+#include "agent/xds/server.h"
 #include "proto/ca.grpc.pb.h"
 #include "tests/agent/cluster/issuance_fixture.h"
+#include "tests/agent/xds/fake_xds_server.h"
 #include "ztunnel/ca_client.h"
 
 #include <grpcpp/client_context.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
 #include <condition_variable>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -259,7 +263,7 @@ TEST_CASE("ca service: hostile requests are refused and counted, the next one is
     REQUIRE(good());
     auto request = ServiceWorld::request_for(kWeb.uri());
     request.set_csr(std::string(9000, 'x'));
-    CHECK(code(request, token) == grpc::StatusCode::INVALID_ARGUMENT);
+    CHECK(code(request, token) == grpc::StatusCode::RESOURCE_EXHAUSTED);
     CHECK(w.service->stats().oversize == 1);
     CHECK(w.audit_text().find("the request is larger than 8192 bytes") != std::string::npos);
     request.set_csr("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n");
@@ -280,6 +284,49 @@ TEST_CASE("ca service: hostile requests are refused and counted, the next one is
     CHECK(code(request, {{"authorization", "Bearer zt"}, {"authorization", "Bearer zt"}}) == grpc::StatusCode::UNAUTHENTICATED);
     w.service->stop();
     CHECK(ServiceWorld::call(channel, request, token).error_code() == grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_CASE("ca service: of a stranger's request no more than a window is taken in; of one who is known it is refused as too large") {
+    ServiceWorld w({.threads = 2, .queue = 16, .deadline = 20s});
+    const auto material = w.serving->current();
+    xds::ServerOptions shared;  // as the controller has it
+    shared.listeners = {{"127.0.0.1:0"}};
+    shared.tls = {material->identity.chain_pem, material->identity.key_pem, material->roots_pem};
+    shared.services = {w.service->service()};
+    const auto both = xds::Server::create(std::move(shared));
+    REQUIRE(both);
+    Relay relay((*both)->ports().at(0));
+    const auto channel = *xds::make_channel(*xds::parse_endpoint("localhost:" + std::to_string(relay.port())), w.roots(), {});
+    auth::IstioCertificateRequest request;
+    request.set_csr(std::string(3 << 20, 'x'));  // what a plain gRPC server still takes
+    const auto before = relay.sent_to_server();
+    CHECK(ServiceWorld::call(channel, request, {{"authorization", "Bearer nobody"}}).error_code() == grpc::StatusCode::UNAUTHENTICATED);
+    CHECK(relay.sent_to_server() - before < 512 << 10);
+    CHECK(w.service->stats().oversize == 0);
+    const xds::Headers token{{"authorization", "Bearer zt"}, {"clusterid", "Kubernetes"}};
+    CHECK(ServiceWorld::call(channel, request, token).error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+    CHECK(w.service->stats().oversize == 1);
+    CHECK(ServiceWorld::call(channel, ServiceWorld::request_for(kWeb.uri()), token).ok());
+    w.service->stop();
+}
+
+TEST_CASE("ca service: a known caller that sends no request is given up at the deadline") {
+    ServiceWorld w({.threads = 2, .queue = 16, .deadline = 300ms});
+    grpc::GenericStub stub(w.channel());
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", "Bearer zt");
+    context.AddMetadata("clusterid", "Kubernetes");
+    struct Silent final : grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+        std::promise<grpc::Status> ended;
+        void OnDone(const grpc::Status& status) override { ended.set_value(status); }
+    } silent;
+    stub.PrepareBidiStreamingCall(&context, "/istio.v1.auth.IstioCertificateService/CreateCertificate", {}, &silent);
+    silent.StartCall();
+    auto ended = silent.ended.get_future();
+    const bool came = ended.wait_for(20s) == std::future_status::ready;
+    if (!came) context.TryCancel();
+    CHECK(came);
+    CHECK_FALSE(ended.get().ok());
 }
 
 TEST_CASE("ca service: a reviewer that hangs fills the queue, and no more") {

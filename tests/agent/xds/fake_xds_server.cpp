@@ -257,6 +257,7 @@ void Relay::run() {
             char buffer[16384];
             const ssize_t n = ::recv(fds[i].fd, buffer, sizeof buffer, MSG_DONTWAIT);
             if (n > 0) ::send(to, buffer, static_cast<size_t>(n), MSG_NOSIGNAL);
+            if (n > 0 && to == b.get()) sent_ += static_cast<size_t>(n);
             if (n == 0) {
                 ::shutdown(to, SHUT_WR);
                 ::shutdown(fds[i].fd, SHUT_RD);

@@ -139,13 +139,15 @@ class Relay {
     [[nodiscard]] int port() const { return port_; }
     void freeze() { frozen_ = true; }
     void thaw() { frozen_ = false; }
-    bool wait_called();  // a connection was accepted
+    bool wait_called();                                              // a connection was accepted
+    [[nodiscard]] uint64_t sent_to_server() const { return sent_; }  // bytes
 
   private:
     void run();
     base::Fd listener_;
     int to_port_, port_ = 0;
     std::atomic<bool> frozen_ = false, stop_ = false;
+    std::atomic<uint64_t> sent_ = 0;
     std::mutex mutex_;
     std::condition_variable changed_;
     int accepted_ = 0;

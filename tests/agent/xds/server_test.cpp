@@ -2,12 +2,21 @@
 // The server with our client on the other end: TLS, tokens, sockets, restarts, churn (issue: xDS server; traps 29, 37, 38, 48).
 #include "agent/xds/server.h"
 
+#include "agent/xds/channel.h"
 #include "agent/xds/relay.h"
 #include "tests/agent/xds/fake_xds_server.h"
 #include "tests/catch.h"
 
-#include <sys/stat.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/generic/generic_stub.h>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <fstream>
+#include <mutex>
 #include <random>
 #include <thread>
 
@@ -420,6 +429,87 @@ TEST_CASE("xds server: a stream that is to end does not wait for ever for a clie
     CHECK(w.wait_until([&] { return w.server->stats().timed_out == 1; }));
     w.relay.reset();
     CHECK(w.wait_until([&] { return w.server->stats().clients == 0 && w.server->stats().encoded_bytes == 0; }));
+}
+
+namespace {
+
+size_t resident_bytes() {
+    std::ifstream file("/proc/self/statm");
+    size_t pages = 0, resident = 0;
+    file >> pages >> resident;
+    return resident * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// Sends one message as large as it is given, and waits for the end.
+class Shouting final : grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+  public:
+    Shouting(const std::shared_ptr<grpc::Channel>& channel, const grpc::ByteBuffer& message) : stub_(channel), message_(message) {
+        context_.AddMetadata("authorization", "Bearer first-token");
+        stub_.PrepareBidiStreamingCall(&context_, "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources", {},
+                                       this);
+        StartWrite(&message_);
+        StartCall();
+    }
+    ~Shouting() override {
+        context_.TryCancel();
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return status_.has_value(); });
+    }
+    [[nodiscard]] bool done() {
+        const std::lock_guard lock(mutex_);
+        return status_.has_value();
+    }
+    [[nodiscard]] grpc::Status status() {
+        const std::lock_guard lock(mutex_);
+        return *status_;
+    }
+
+  private:
+    void OnDone(const grpc::Status& status) override {
+        const std::lock_guard lock(mutex_);
+        status_ = status;
+        changed_.notify_all();
+    }
+    grpc::GenericStub stub_;
+    grpc::ByteBuffer message_;
+    grpc::ClientContext context_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::optional<grpc::Status> status_;
+};
+
+}  // namespace
+
+TEST_CASE("xds server: many known clients with requests without end take no more than the quota, and the next is served") {
+    ServerWorld w;
+    auto options = w.server_options();
+    options.max_request_bytes = 4 << 20;
+    options.max_receive_memory = size_t{64} << 20;
+    w.start_server(options);
+    w.set("a", "1", "x");
+    w.publish();
+    // Sixteen connections, 64 MiB each: a gigabyte.
+    const grpc::Slice piece(std::string(64 << 20, 'x'));
+    const grpc::ByteBuffer huge(&piece, 1);
+    std::vector<std::unique_ptr<Shouting>> hostile;
+    const size_t before = resident_bytes();
+    size_t most = 0;
+    for (int i = 0; i < 16; ++i) {
+        xds::ChannelOptions apart;
+        apart.ping_interval = std::chrono::seconds(100 + i);  // gRPC shares a connection between channels that are alike
+        auto channel = xds::make_channel(*xds::parse_endpoint("localhost:" + std::to_string(w.port)), w.ca.pem(), apart);
+        REQUIRE(channel);
+        hostile.push_back(std::make_unique<Shouting>(*channel, huge));
+    }
+    REQUIRE(w.wait_until([&] {
+        most = std::max(most, resident_bytes() - std::min(before, resident_bytes()));
+        return std::all_of(hostile.begin(), hostile.end(), [](const auto& one) { return one->done(); });
+    }));
+    // 88 MiB with the quota, 994 without, whatever the limit of a message: gRPC looks at that when it has all of it.
+    CHECK(most < size_t{512} << 20);
+    for (const auto& one : hostile) CHECK(one->status().error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+    w.start_client(w.client_options());
+    CHECK(w.converged());
 }
 
 TEST_CASE("xds server: limits of streams: in all and of one address; old streams are ended in good order") {
