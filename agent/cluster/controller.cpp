@@ -222,9 +222,7 @@ void Controller::look_after_files() {
 }
 
 void Controller::changed(const Objects& objects, const std::vector<Change>& changes) {
-    // It looks at all pods and policies.
-    const auto concerns = [](const Change& c) { return c.kind == ObjectKind::Pod || c.kind == ObjectKind::AuthorizationPolicy; };
-    if (kube_ && (changes.empty() || std::any_of(changes.begin(), changes.end(), concerns))) kube_->objects_changed(objects);
+    if (kube_) kube_->objects_changed(objects, changes);
     publisher_->changed(objects, changes);
 }
 

@@ -14,23 +14,30 @@ namespace {
 constexpr const char* kLease = "warren-controller";
 }
 
-void TrustedPods::replace(const Objects& objects) {
-    auto next = std::make_shared<Pods>();
-    for (const Pod& pod : objects.pods)
-        if (accounts_.contains(pod.meta.ns + "/" + pod.service_account))
-            next->emplace(pod.meta.key(), Known{pod.meta.uid, pod.service_account, pod.node});
+void TrustedPods::update(const Objects& objects, std::span<const Change> changes) {
+    const auto known = [](const Pod& pod) { return Known{pod.meta.uid, pod.service_account, pod.node}; };
+    if (changes.empty()) {
+        Pods next;
+        for (const Pod& pod : objects.pods)
+            if (trusted(pod)) next.emplace(pod.meta.key(), known(pod));
+        const std::lock_guard lock(mutex_);
+        pods_.swap(next);
+        return;
+    }
     const std::lock_guard lock(mutex_);
-    pods_ = std::move(next);
+    for (const Change& change : changes) {
+        if (change.kind != ObjectKind::Pod) continue;
+        if (!change.removed && trusted(objects.pods[change.at]))
+            pods_.insert_or_assign(change.key, known(objects.pods[change.at]));
+        else
+            pods_.erase(change.key);
+    }
 }
 
 std::optional<std::string> TrustedPods::node_of(const CallerIdentity& caller) const {
-    std::shared_ptr<const Pods> pods;
-    {
-        const std::lock_guard lock(mutex_);
-        pods = pods_;
-    }
-    const auto found = pods->find(std::string(caller.identity.ns()) + "/" + caller.pod_name);
-    if (found == pods->end() || found->second.node.empty() || caller.pod_uid.empty()) return std::nullopt;
+    const std::lock_guard lock(mutex_);
+    const auto found = pods_.find(std::string(caller.identity.ns()) + "/" + caller.pod_name);
+    if (found == pods_.end() || found->second.node.empty() || caller.pod_uid.empty()) return std::nullopt;
     if (found->second.uid != caller.pod_uid || found->second.account != caller.identity.service_account()) return std::nullopt;
     return found->second.node;
 }
@@ -100,9 +107,9 @@ void KubeSide::set_trust(const Trust& trust) {
     if (listed_) lists_->set_root(trust.revocations_pem);
 }
 
-void KubeSide::objects_changed(const Objects& objects) {
-    pods_.replace(objects);
-    conditions_->update(objects, options_.mesh);
+void KubeSide::objects_changed(const Objects& objects, std::span<const Change> changes) {
+    pods_.update(objects, changes);
+    conditions_->update(objects, changes, options_.mesh);
 }
 
 }  // namespace warren::cluster

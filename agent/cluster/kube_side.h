@@ -16,18 +16,21 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_map>
 
 namespace warren::cluster {
 
-// The pods of the accounts that may ask for others' certificates (Kubernetes contract 4.3, check 4). Replaced as a whole.
+// The pods of the accounts that may ask for others' certificates (Kubernetes contract 4.3, check 4). Any thread; changed by one.
 class TrustedPods final : public CallerPods {
   public:
     explicit TrustedPods(std::set<std::string> accounts) : accounts_(std::move(accounts)) {}
-    void replace(const Objects& objects);
+    // As SourceHandler::changed: at the cost of the changes, of all pods when there are none.
+    void update(const Objects& objects, std::span<const Change> changes);
     [[nodiscard]] std::optional<std::string> node_of(const CallerIdentity& caller) const override;
 
   private:
@@ -35,9 +38,10 @@ class TrustedPods final : public CallerPods {
         std::string uid, account, node;
     };
     using Pods = std::unordered_map<std::string, Known>;  // by "ns/name"
-    const std::set<std::string> accounts_;                // "ns/account"
-    mutable std::mutex mutex_;
-    std::shared_ptr<const Pods> pods_ = std::make_shared<const Pods>();
+    [[nodiscard]] bool trusted(const Pod& pod) const { return accounts_.contains(pod.meta.ns + "/" + pod.service_account); }
+    const std::set<std::string> accounts_;  // "ns/account"
+    mutable std::mutex mutex_;              // below
+    Pods pods_;
 };
 
 class KubeSide final : public TokenReviewer {
@@ -58,7 +62,8 @@ class KubeSide final : public TokenReviewer {
 
     void start();
     void stop();
-    void objects_changed(const Objects& objects);
+    // As SourceHandler::changed.
+    void objects_changed(const Objects& objects, std::span<const Change> changes);
     // What every namespace is to hold: the roots, and the revocation lists once there are any.
     void set_trust(const Trust& trust);
 

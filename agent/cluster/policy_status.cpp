@@ -5,6 +5,7 @@
 #include "agent/cluster/keys.h"
 
 #include <algorithm>
+#include <set>
 
 namespace warren::cluster {
 
@@ -58,19 +59,36 @@ void PolicyStatusWriter::stop() {
     if (thread_.joinable()) thread_.join();
 }
 
-void PolicyStatusWriter::update(const Objects& objects, const Settings& settings) {
-    std::map<std::string, Wanted> now;
-    for (const AuthorizationPolicy& policy : objects.authorization_policies)
-        if (auto condition = policy_condition(policy, settings))
-            now.emplace(policy.meta.key(), Wanted{policy.meta.uid, std::move(*condition)});
+void PolicyStatusWriter::update(const Objects& objects, std::span<const Change> changes, const Settings& settings) {
+    const auto& policies = objects.authorization_policies;
+    const auto concerns = [](const Change& c) { return c.kind == ObjectKind::AuthorizationPolicy; };
+    if (!changes.empty() && std::none_of(changes.begin(), changes.end(), concerns)) return;
     const std::lock_guard lock(mutex_);
-    std::erase_if(wanted_, [&](const auto& entry) { return now.count(entry.first) == 0; });
-    for (auto& [key, wanted] : now) {
-        const auto [at, fresh] = wanted_.try_emplace(key, wanted);
-        if (!fresh && !(at->second.condition == wanted.condition && at->second.uid == wanted.uid)) at->second = std::move(wanted);
+    if (changes.empty()) {
+        std::set<std::string> now;
+        for (const AuthorizationPolicy& policy : policies) now.insert(policy.meta.key());
+        std::erase_if(wanted_, [&](const auto& entry) { return now.count(entry.first) == 0; });
+        for (const AuthorizationPolicy& policy : policies) want(policy.meta.key(), policy, policy_condition(policy, settings));
+    }
+    for (const Change& change : changes) {
+        if (!concerns(change)) continue;
+        if (change.removed)
+            wanted_.erase(change.key);
+        else
+            want(change.key, policies[change.at], policy_condition(policies[change.at], settings));
     }
     dirty_ = true;
     wake_.notify_one();
+}
+
+// Under the lock. What is wanted already stays as written as it is.
+void PolicyStatusWriter::want(const std::string& key, const AuthorizationPolicy& policy, std::optional<kube::Condition> condition) {
+    const auto at = wanted_.find(key);
+    if (!condition) {
+        if (at != wanted_.end()) wanted_.erase(at);
+    } else if (at == wanted_.end() || !(at->second.condition == *condition && at->second.uid == policy.meta.uid)) {
+        wanted_.insert_or_assign(key, Wanted{policy.meta.uid, std::move(*condition)});
+    }
 }
 
 void PolicyStatusWriter::run() {

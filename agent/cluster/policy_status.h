@@ -4,6 +4,7 @@
 #pragma once
 
 #include "agent/cluster/convert.h"
+#include "agent/cluster/object_change.h"
 #include "agent/kube/client.h"
 #include "agent/kube/condition.h"
 
@@ -13,6 +14,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 
@@ -32,8 +34,8 @@ class PolicyStatusWriter {
 
     void start();
     void stop();
-    // All there are.
-    void update(const Objects& objects, const Settings& settings);
+    // As SourceHandler::changed: at the cost of the changed policies, of all of them when there are no changes.
+    void update(const Objects& objects, std::span<const Change> changes, const Settings& settings);
 
     struct Stats {
         uint64_t writes = 0, errors = 0;
@@ -48,6 +50,7 @@ class PolicyStatusWriter {
         kube::Condition condition;
         bool written = false;
     };
+    void want(const std::string& key, const AuthorizationPolicy& policy, std::optional<kube::Condition> condition);
     void run();
     void write_all(std::unique_lock<std::mutex>& lock);
 

@@ -129,7 +129,9 @@ TEST_CASE("kube: policies say whether they are enforced") {
     REQUIRE(server.admin().merge("/apis/security.istio.io/v1/namespaces/a/authorizationpolicies/good/status",
                                  R"({"status":{"conditions":[{"type":"Other","status":"True"}]}})"));
     struct Handler : cluster::SourceHandler {
-        void changed(const cluster::Objects& objects, const std::vector<cluster::Change>&) override { writer->update(objects, {}); }
+        void changed(const cluster::Objects& objects, const std::vector<cluster::Change>& changes) override {
+            writer->update(objects, changes, {});
+        }
         cluster::PolicyStatusWriter* writer = nullptr;
     } handler;
     cluster::PolicyStatusWriter writer(server.admin(), [] { return true; });
