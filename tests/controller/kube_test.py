@@ -160,7 +160,7 @@ class Kubernetes(unittest.TestCase):
         self.assertIsNone(api.revocations("shop"))
         (c.state / "authority/revoked").write_text("serial 0A1B\n")
         eventually(lambda: (api.revocations("shop") or "").count("BEGIN X509 CRL") == 1, "the revocation list in a namespace", SLOW)
-        self.assertEqual(api.revocations("shop"), (c.state / "public/ca-crl.pem").read_text())
+        eventually(lambda: api.revocations("shop") == (c.state / "public/ca-crl.pem").read_text(), "the same list in the public folder", SLOW)
         api.namespace("later")
         eventually(lambda: api.root("later") == c.root().decode(), "the root in a new namespace", SLOW)
         eventually(lambda: api.conditions("shop", "only-db").get("ZtunnelAccepted") == "True", "the policy's condition", SLOW)
