@@ -153,8 +153,9 @@ base::Result<void> Controller::start_xds() {
     options.debounce_max = std::chrono::duration_cast<std::chrono::milliseconds>(settings_.debounce_most);
     options.max_stream_age = std::chrono::duration_cast<std::chrono::milliseconds>(settings_.stream_age);
     server_ = TRY(xds::Server::create(std::move(options)));
-    publisher_ =
-        std::make_unique<Publisher>(settings_.mesh, settings_.workload_type, Publisher::Parts{server_.get(), &workloads_, &clock_});
+    Publisher::Parts parts{server_.get(), &workloads_, &clock_};
+    if (kube_) parts.bound = [this](std::vector<BoundChange> changes) { kube_->bound_changed(std::move(changes)); };
+    publisher_ = std::make_unique<Publisher>(settings_.mesh, settings_.workload_type, std::move(parts));
     if (settings_.insecure_demo)
         WARREN_LOG(kLog, Level::Warn, "INSECURE DEMO: the mesh is served in plain text to anybody",
                    {"address", settings_.plaintext_listen});

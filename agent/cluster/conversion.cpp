@@ -85,12 +85,38 @@ void Conversion::update(const Objects& objects, std::span<const Change> changes,
     slices_.clear();
     endpoints_.clear();
     problems_.clear();
+    unseen_ = std::exchange(bound_, {});
     started_ = true;
     ++from_nothing_;
     sink.begin_whole();
     run(whole);
     network_gateways(sink);
     sink.end_whole();
+    for (const auto& [of, was] : std::exchange(unseen_, {})) bound_changes_[of] = {of.first, of.second, was.first, std::nullopt};
+}
+
+// meta: of the object; null when it is gone or does not count.
+void Conversion::note_bound(ObjectKind kind, const std::string& key, const ObjectMeta* meta) {
+    const auto& bound = mesh_.problems().bound();
+    const std::pair of{kind, key};
+    const auto before = bound_.find(of);
+    const auto unseen = unseen_.extract(of);
+    const auto* was = before != bound_.end() ? &before->second : unseen ? &unseen.mapped() : nullptr;
+    if (meta == nullptr || !bound) {
+        if (was == nullptr) return;
+        bound_changes_[of] = {kind, key, was->first, std::nullopt};
+        if (before != bound_.end()) bound_.erase(before);
+        return;
+    }
+    const std::pair now{meta->uid, *bound};
+    if (was == nullptr || *was != now) bound_changes_[of] = {kind, key, meta->uid, *bound};
+    bound_.insert_or_assign(of, now);
+}
+
+std::vector<BoundChange> Conversion::take_bound_changes() {
+    std::vector<BoundChange> out;
+    for (auto& [of, change] : std::exchange(bound_changes_, {})) out.push_back(std::move(change));
+    return out;
 }
 
 void Conversion::run(Round& round) {
@@ -147,6 +173,7 @@ void Conversion::put_service(const std::string& key, const KubeService* service)
     begin_object();
     if (service != nullptr && mesh_.in_mesh(service->meta) && !service->external_name)
         infos.push_back(convert_service(*service, mesh_.service_context()));
+    note_bound(ObjectKind::Service, key, infos.empty() ? nullptr : &service->meta);
     mesh_.service_table().put(true, key, std::move(infos));
     end_object(Role::Service, key);
 }
@@ -155,6 +182,7 @@ void Conversion::put_entry(const std::string& key, const ServiceEntry* entry) {
     std::vector<ServiceInfo> infos;
     begin_object();
     if (entry != nullptr && mesh_.of_revision(entry->meta)) infos = convert_service_entry(*entry, mesh_.service_context());
+    note_bound(ObjectKind::ServiceEntry, key, infos.empty() ? nullptr : &entry->meta);
     mesh_.service_table().put(false, key, std::move(infos));
     end_object(Role::ServiceEntry, key);
 }
@@ -289,8 +317,10 @@ void Conversion::put_workload_entry(const std::string& key, const WorkloadEntry*
         Workload workload = convert_workload_entry(*entry, mesh_);
         const std::string uid = workload.uid();
         sink.set_workload(uid, workload);
+        note_bound(ObjectKind::WorkloadEntry, key, &entry->meta);
     } else {
         sink.remove_workload(workload_entry_uid(key, settings_));
+        note_bound(ObjectKind::WorkloadEntry, key, nullptr);
     }
     end_object(Role::WorkloadEntry, key);
 }

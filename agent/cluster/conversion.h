@@ -22,6 +22,7 @@
 #include "agent/cluster/object_change.h"
 
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -47,6 +48,14 @@ class OutputSink {
     virtual void remove_authorization(const std::string& key) = 0;
 };
 
+// What a Service, ServiceEntry or WorkloadEntry is to be told; nothing: it names no waypoint any more, or is gone.
+struct BoundChange {
+    ObjectKind kind = ObjectKind::Service;
+    std::string key;  // "NS/NAME"
+    std::string uid;
+    std::optional<WaypointBound> bound;
+};
+
 class Conversion {
   public:
     explicit Conversion(Settings settings) : settings_(std::move(settings)), mesh_(settings_) {}
@@ -57,6 +66,8 @@ class Conversion {
     void update(const Objects& objects, std::span<const Change> changes, OutputSink& sink);
     // What is wrong with the objects as they are, in an order of its own that does not depend on theirs.
     void report(Diagnostics& to) const;
+    // What changed since the last call.
+    [[nodiscard]] std::vector<BoundChange> take_bound_changes();
     [[nodiscard]] uint64_t from_nothing() const { return from_nothing_; }  // updates that were
 
   private:
@@ -101,6 +112,7 @@ class Conversion {
     void put_pod(const std::string& key, const Pod* pod, OutputSink& sink);
     void network_gateways(OutputSink& sink);
     void begin_object() const { mesh_.problems() = {}; }
+    void note_bound(ObjectKind kind, const std::string& key, const ObjectMeta* meta);
     void end_object(Role role, const std::string& key);
     void set_problems(Role role, const std::string& key, const Diagnostics& problems);
 
@@ -111,6 +123,10 @@ class Conversion {
     std::unordered_map<std::string, Slice> slices_;                        // by "NS/NAME", those that yielded something
     std::unordered_map<std::string, std::vector<std::string>> endpoints_;  // ServiceEntry -> uids, likewise
     std::map<std::pair<Role, std::string>, Diagnostics> problems_;
+    using Bound = std::map<std::pair<ObjectKind, std::string>, std::pair<std::string, WaypointBound>>;  // with the object's uid
+    Bound bound_;
+    Bound unseen_;  // of bound_ before an update that begins from nothing, and not met in it yet
+    std::map<std::pair<ObjectKind, std::string>, BoundChange> bound_changes_;
 };
 
 }  // namespace warren::cluster

@@ -5,11 +5,19 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace warren::cluster {
+
+// What became of the waypoint that an object names (contract 2.9: condition istio.io/WaypointBound, whose reasons these are).
+struct WaypointBound {
+    bool bound = false;  // its traffic passes the waypoint
+    std::string reason, message;
+    bool operator==(const WaypointBound&) const = default;
+};
 
 class Diagnostics {
   public:
@@ -17,6 +25,10 @@ class Diagnostics {
 
     void error(std::string text) { add(errors_, error_count_, std::move(text)); }
     void warning(std::string text) { add(warnings_, warning_count_, std::move(text)); }
+
+    // Of the object being converted; nothing when it names no waypoint.
+    void set_bound(WaypointBound bound) { bound_ = std::move(bound); }
+    [[nodiscard]] const std::optional<WaypointBound>& bound() const { return bound_; }
 
     [[nodiscard]] const std::vector<std::string>& errors() const { return errors_; }
     [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
@@ -29,6 +41,7 @@ class Diagnostics {
     }
 
     std::vector<std::string> errors_, warnings_;
+    std::optional<WaypointBound> bound_;
     size_t error_count_ = 0, warning_count_ = 0;
 };
 

@@ -64,6 +64,7 @@ class KubeSide final : public TokenReviewer {
     void stop();
     // As SourceHandler::changed.
     void objects_changed(const Objects& objects, std::span<const Change> changes);
+    void bound_changed(std::vector<BoundChange> changes) { conditions_->bound(std::move(changes)); }
     // What every namespace is to hold: the roots, and the revocation lists once there are any.
     void set_trust(const Trust& trust);
 

@@ -16,7 +16,19 @@ constexpr auto kRetry = std::chrono::seconds(5);
 constexpr auto kLookAgain = std::chrono::minutes(10);
 constexpr size_t kMaxMessage = 1024;
 
-const kube::Resource kPolicies{"security.istio.io", {"v1"}, "authorizationpolicies", "AuthorizationPolicy"};
+// Of the kinds that are told something.
+const kube::Resource& resource_of(ObjectKind kind) {
+    static const kube::Resource policies{"security.istio.io", {"v1"}, "authorizationpolicies", "AuthorizationPolicy"};
+    static const kube::Resource entries{"networking.istio.io", {"v1"}, "serviceentries", "ServiceEntry"};
+    static const kube::Resource workloads{"networking.istio.io", {"v1"}, "workloadentries", "WorkloadEntry"};
+    static const kube::Resource services{"", {"v1"}, "services", "Service"};
+    switch (kind) {
+        case ObjectKind::AuthorizationPolicy: return policies;
+        case ObjectKind::ServiceEntry: return entries;
+        case ObjectKind::WorkloadEntry: return workloads;
+        default: return services;
+    }
+}
 
 // "Kubernetes: AuthorizationPolicy NS/NAME: WHY" or "AuthorizationPolicy NS/NAME: WHY": the object says itself who it is.
 std::string without_name(const std::string& text, const AuthorizationPolicy& policy) {
@@ -67,27 +79,47 @@ void PolicyStatusWriter::update(const Objects& objects, std::span<const Change> 
     if (changes.empty()) {
         std::set<std::string> now;
         for (const AuthorizationPolicy& policy : policies) now.insert(policy.meta.key());
-        std::erase_if(wanted_, [&](const auto& entry) { return now.count(entry.first) == 0; });
-        for (const AuthorizationPolicy& policy : policies) want(policy.meta.key(), policy, policy_condition(policy, settings));
+        std::erase_if(wanted_, [&](const auto& entry) {
+            return entry.first.first == ObjectKind::AuthorizationPolicy && now.count(entry.first.second) == 0;
+        });
+        for (const AuthorizationPolicy& policy : policies)
+            want({ObjectKind::AuthorizationPolicy, policy.meta.key()}, policy.meta.uid, policy_condition(policy, settings));
     }
     for (const Change& change : changes) {
         if (!concerns(change)) continue;
+        const Key key{change.kind, change.key};
         if (change.removed)
-            wanted_.erase(change.key);
+            wanted_.erase(key);
         else
-            want(change.key, policies[change.at], policy_condition(policies[change.at], settings));
+            want(key, policies[change.at].meta.uid, policy_condition(policies[change.at], settings));
+    }
+    dirty_ = true;
+    wake_.notify_one();
+}
+
+void PolicyStatusWriter::bound(std::vector<BoundChange> changes) {
+    if (changes.empty()) return;
+    const std::lock_guard lock(mutex_);
+    for (BoundChange& change : changes) {
+        kube::Condition condition{"istio.io/WaypointBound", false, "", "", !change.bound};
+        if (change.bound) {
+            condition.status = change.bound->bound;
+            condition.reason = std::move(change.bound->reason);
+            condition.message = change.bound->message.substr(0, kMaxMessage);
+        }
+        want({change.kind, std::move(change.key)}, change.uid, std::move(condition));
     }
     dirty_ = true;
     wake_.notify_one();
 }
 
 // Under the lock. What is wanted already stays as written as it is.
-void PolicyStatusWriter::want(const std::string& key, const AuthorizationPolicy& policy, std::optional<kube::Condition> condition) {
+void PolicyStatusWriter::want(const Key& key, const std::string& uid, std::optional<kube::Condition> condition) {
     const auto at = wanted_.find(key);
     if (!condition) {
         if (at != wanted_.end()) wanted_.erase(at);
-    } else if (at == wanted_.end() || !(at->second.condition == *condition && at->second.uid == policy.meta.uid)) {
-        wanted_.insert_or_assign(key, Wanted{policy.meta.uid, std::move(*condition)});
+    } else if (at == wanted_.end() || !(at->second.condition == *condition && at->second.uid == uid)) {
+        wanted_.insert_or_assign(key, Wanted{uid, std::move(*condition)});
     }
 }
 
@@ -110,16 +142,18 @@ void PolicyStatusWriter::run() {
 }
 
 void PolicyStatusWriter::write_all(std::unique_lock<std::mutex>& lock) {
-    std::vector<std::pair<std::string, Wanted>> todo;
+    std::vector<std::pair<Key, Wanted>> todo;
     for (const auto& [key, wanted] : wanted_)
         if (!wanted.written) todo.emplace_back(key, wanted);
     for (const auto& [key, wanted] : todo) {
         if (stopping_) return;
         lock.unlock();
-        const size_t slash = key.find('/');
+        const auto& [kind, name] = key;
+        const size_t slash = name.find('/');
         const bool leads = leading_();
-        auto done = leads ? kube::write_condition(client_, kPolicies, key.substr(0, slash), key.substr(slash + 1), wanted.condition)
-                          : base::Result<void>();
+        auto done = leads
+                        ? kube::write_condition(client_, resource_of(kind), name.substr(0, slash), name.substr(slash + 1), wanted.condition)
+                        : base::Result<void>();
         lock.lock();
         if (!leads) return;
         if (!done) {
@@ -129,7 +163,9 @@ void PolicyStatusWriter::write_all(std::unique_lock<std::mutex>& lock) {
         }
         ++stats_.writes;
         const auto at = wanted_.find(key);
-        if (at != wanted_.end() && at->second.condition == wanted.condition && at->second.uid == wanted.uid) at->second.written = true;
+        if (at == wanted_.end() || !(at->second.condition == wanted.condition && at->second.uid == wanted.uid)) continue;
+        at->second.written = true;
+        if (wanted.condition.absent) wanted_.erase(at);
     }
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an AuthorizationPolicy's author is told in its status: condition ZtunnelAccepted (Kubernetes contract 2.9, 3.3, 3.5), and the writer
-// that puts it there. The same reading decides what is enforced, so the two cannot differ.
+// What authors are told in their objects' status (Kubernetes contract 2.9, 3.3, 3.5): condition ZtunnelAccepted of an AuthorizationPolicy,
+// istio.io/WaypointBound of a Service, ServiceEntry or WorkloadEntry that names a waypoint; and the writer that puts them there. The same
+// reading decides what is enforced, so the two cannot differ.
 #pragma once
 
-#include "agent/cluster/convert.h"
-#include "agent/cluster/object_change.h"
+#include "agent/cluster/conversion.h"
 #include "agent/kube/client.h"
 #include "agent/kube/condition.h"
 
@@ -17,14 +17,17 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 namespace warren::cluster {
 
 // Nothing for a policy that is only for waypoints, or of another revision. Pure.
 [[nodiscard]] std::optional<kube::Condition> policy_condition(const AuthorizationPolicy& policy, const Settings& settings);
 
-// Writes what changed, one policy after the other, while leading; a new leader looks at each once, and everyone again every ten minutes:
-// somebody else may have written, or a backup was restored. A policy that was removed and made again is another one. start, stop and the
+// Writes what changed, one object after the other, while leading; a new leader looks at each once, and everyone again every ten minutes:
+// somebody else may have written, or a backup was restored. An object that was removed and made again is another one. A condition of an
+// object that names no waypoint any more is taken away by whoever knows of it: not after a restart in between. start, stop and the
 // destructor belong to one owner; update to any thread, and it does not block.
 class PolicyStatusWriter {
   public:
@@ -36,6 +39,9 @@ class PolicyStatusWriter {
     void stop();
     // As SourceHandler::changed: at the cost of the changed policies, of all of them when there are no changes.
     void update(const Objects& objects, std::span<const Change> changes, const Settings& settings);
+
+    // What the conversion says of waypoints.
+    void bound(std::vector<BoundChange> changes);
 
     struct Stats {
         uint64_t writes = 0, errors = 0;
@@ -50,7 +56,8 @@ class PolicyStatusWriter {
         kube::Condition condition;
         bool written = false;
     };
-    void want(const std::string& key, const AuthorizationPolicy& policy, std::optional<kube::Condition> condition);
+    using Key = std::pair<ObjectKind, std::string>;  // "NS/NAME"
+    void want(const Key& key, const std::string& uid, std::optional<kube::Condition> condition);
     void run();
     void write_all(std::unique_lock<std::mutex>& lock);
 
@@ -60,7 +67,7 @@ class PolicyStatusWriter {
     mutable std::mutex mutex_;
     std::condition_variable wake_;
     bool stopping_ = false, dirty_ = false;
-    std::map<std::string, Wanted> wanted_;  // "NS/NAME": bounded by how many policies there are
+    std::map<Key, Wanted> wanted_;  // "NS/NAME": bounded by how many policies there are
     Stats stats_;
 };
 

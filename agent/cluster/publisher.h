@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -27,9 +28,10 @@ class Publisher final : public SourceHandler {
         xds::Server* server = nullptr;
         NodeWorkloads* workloads = nullptr;
         const base::Clock* clock = nullptr;
+        std::function<void(std::vector<BoundChange>)> bound = {};  // may be empty
     };
     Publisher(Settings settings, bool with_workload_type, Parts parts)
-        : parts_(parts), runs_(settings.trust_domain), conversion_(std::move(settings)), resources_(with_workload_type) {}
+        : parts_(std::move(parts)), runs_(settings.trust_domain), conversion_(std::move(settings)), resources_(with_workload_type) {}
 
     void changed(const Objects& objects, const std::vector<Change>& changes) override;
 

@@ -164,19 +164,29 @@ std::optional<Waypoints::Reference> Waypoints::reference(const ObjectMeta& objec
     return out;
 }
 
+Waypoints::Obstacle Waypoints::obstacle(const Waypoint* waypoint, const std::string& ns, bool to_service) const {
+    if (waypoint == nullptr) return {"WaypointIsNotReady", "is not ready"};
+    if (!allows(*waypoint, ns)) return {"AttachmentDenied", "lets nothing of this namespace attach (allowedRoutes)"};
+    if (to_service && !waypoint->for_services) return {"UnsupportedTrafficType", "does not serve services (istio.io/waypoint-for)"};
+    if (!to_service && !waypoint->for_workloads) return {"UnsupportedTrafficType", "does not serve workloads (istio.io/waypoint-for)"};
+    return {};
+}
+
 const Waypoint* Waypoints::of_workload(const ObjectMeta& object, std::string_view kind, Diagnostics& problems) const {
     const auto wanted = reference(object);
     if (!wanted) return nullptr;
+    const std::string key = wanted->ns + '/' + wanted->name;
     const Waypoint* waypoint = find(wanted->ns, wanted->name);
-    std::string_view why;
-    if (waypoint == nullptr)
-        why = "is not ready";
-    else if (!allows(*waypoint, object.ns))
-        why = "lets nothing of this namespace attach (allowedRoutes)";
-    else if (!waypoint->for_workloads)
-        why = "does not serve workloads (istio.io/waypoint-for)";
-    if (why.empty()) return waypoint;
-    if (!wanted->inherited) warn(problems, kind, object, wanted->ns + '/' + wanted->name, std::string(why) + "; traffic goes direct");
+    const Obstacle obstacle = this->obstacle(waypoint, object.ns, false);
+    if (obstacle.why.empty()) {
+        problems.set_bound({true, "WaypointAccepted", "bound to waypoint " + key});
+        return waypoint;
+    }
+    const std::string why = std::string(obstacle.why) + "; traffic goes direct";
+    // A namespace's waypoint that does not serve workloads is for its services.
+    if (!wanted->inherited || obstacle.reason != "UnsupportedTrafficType")
+        problems.set_bound({false, std::string(obstacle.reason), "waypoint " + base::quoted(key) + ' ' + why});
+    if (!wanted->inherited) warn(problems, kind, object, key, why);
     return nullptr;
 }
 
@@ -187,20 +197,18 @@ Waypoints::ServiceBinding Waypoints::of_service(const ObjectMeta& object, std::s
     if (managed == "istio.io-mesh-controller" || managed == "istio.io-eastwest-controller") return out;
     const auto wanted = reference(object);
     if (!wanted) return out;
+    const std::string key = wanted->ns + '/' + wanted->name;
     const Waypoint* waypoint = find(wanted->ns, wanted->name);
-    std::string_view why;
-    if (waypoint == nullptr)
-        why = "is not ready";
-    else if (!allows(*waypoint, object.ns))
-        why = "lets nothing of this namespace attach (allowedRoutes)";
-    else if (!waypoint->for_services)
-        why = "does not serve services (istio.io/waypoint-for)";
-    else if (own_namespace_only && waypoint->ns != object.ns)
-        why = "is in another namespace, and this entry is seen by its own alone";
-    if (!why.empty()) {
-        warn(problems, kind, object, wanted->ns + '/' + wanted->name, std::string(why) + "; traffic goes direct");
+    Obstacle obstacle = this->obstacle(waypoint, object.ns, true);
+    if (obstacle.why.empty() && own_namespace_only && waypoint->ns != object.ns)
+        obstacle = {"CrossNamespaceWaypointForbidden", "is in another namespace, and this entry is seen by its own alone"};
+    if (!obstacle.why.empty()) {
+        const std::string why = std::string(obstacle.why) + "; traffic goes direct";
+        problems.set_bound({false, std::string(obstacle.reason), "waypoint " + base::quoted(key) + ' ' + why});
+        warn(problems, kind, object, key, why);
         return out;
     }
+    problems.set_bound({true, "WaypointAccepted", "bound to waypoint " + key});
     out.primary = waypoint;
     const ObjectMeta* ns = namespace_meta(object.ns);
     const LabelMap* ingress = has_label(object.labels, keys::kIngressUseWaypoint) || ns == nullptr ? &object.labels : &ns->labels;
@@ -227,18 +235,17 @@ void Waypoints::add_canary(const ObjectMeta& object, const Reference& primary, S
         percent_ok = failed == std::errc{} && end == text.data() + text.size() && percent <= 100;
     }
     const Waypoint* canary = find(ns, name);
-    std::string_view why;
+    Obstacle obstacle = this->obstacle(canary, object.ns, true);
     if (!percent_ok)
-        why = "has an invalid weight; give 0 to 100";
+        obstacle = {"CanaryInvalidWeight", "has an invalid weight; give 0 to 100"};
     else if (canary == to.primary)
-        why = "is the primary itself";
-    else if (canary == nullptr)
-        why = "is not ready";
-    else if (!allows(*canary, object.ns))
-        why = "lets nothing of this namespace attach (allowedRoutes)";
-    else if (!canary->for_services)
-        why = "does not serve services (istio.io/waypoint-for)";
-    if (!why.empty()) return warn(problems, kind, object, ns + '/' + name, std::string(why) + "; used as canary, so the primary takes all");
+        obstacle = {"CanarySameAsPrimary", "is the primary itself"};
+    if (!obstacle.why.empty()) {
+        const std::string why = std::string(obstacle.why) + "; used as canary, so the primary takes all";
+        // Bound it is, to the primary.
+        problems.set_bound({true, std::string(obstacle.reason), "waypoint " + base::quoted(ns + '/' + name) + ' ' + why});
+        return warn(problems, kind, object, ns + '/' + name, why);
+    }
     to.canary = canary;
     to.canary_percent = percent;
 }

@@ -63,6 +63,10 @@ class Waypoints {
         bool inherited = false;
         std::string ns, name;
     };
+    struct Obstacle {  // both empty: none
+        std::string_view reason, why;
+    };
+    [[nodiscard]] Obstacle obstacle(const Waypoint* waypoint, const std::string& ns, bool to_service) const;
     [[nodiscard]] const Waypoint* find(std::string_view ns, std::string_view name) const;
     [[nodiscard]] bool allows(const Waypoint& waypoint, std::string_view ns) const;
     [[nodiscard]] const ObjectMeta* namespace_meta(std::string_view ns) const;

@@ -7,6 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace warren::kube {
 
 using base::Result;
@@ -25,9 +27,16 @@ Result<std::optional<std::string>> condition_patch(std::string_view object, cons
                        {"message", condition.message},
                        {"lastTransitionTime", now}};
         if (meta.contains("generation")) wanted["observedGeneration"] = meta["generation"];
-        bool found = false;
+        if (condition.absent) {
+            const auto gone = std::remove_if(conditions.begin(), conditions.end(), [&](const json& present) {
+                return present.is_object() && present.value("type", "") == condition.type;
+            });
+            if (gone == conditions.end()) return std::optional<std::string>();
+            conditions.erase(gone, conditions.end());
+        }
+        bool found = condition.absent;
         for (json& present : conditions) {
-            if (!present.is_object() || present.value("type", "") != condition.type) continue;
+            if (condition.absent || !present.is_object() || present.value("type", "") != condition.type) continue;
             found = true;
             if (present.value("status", json()) == wanted["status"] && present.contains("lastTransitionTime"))
                 wanted["lastTransitionTime"] = present["lastTransitionTime"];

@@ -16,6 +16,7 @@ struct Condition {
     std::string type;
     bool status = false;
     std::string reason, message;
+    bool absent = false;  // there is to be none of the type
 
     bool operator==(const Condition&) const = default;
 };

@@ -166,3 +166,72 @@ TEST_CASE("kube: policies say whether they are enforced") {
     CHECK(eventually([&] { return writer.stats().writes == writes + 1; }));
     (*source)->stop();
 }
+
+TEST_CASE("kube: objects say whether their waypoint is used, while they name one") {
+    ApiServer server;
+    server.install_definitions();
+    struct Handler : cluster::SourceHandler, cluster::OutputSink {
+        void changed(const cluster::Objects& objects, const std::vector<cluster::Change>& changes) override {
+            conversion.update(objects, changes, *this);
+            writer->bound(conversion.take_bound_changes());
+        }
+        void begin_whole() override {}
+        void end_whole() override {}
+        void set_workload(const std::string&, cluster::Workload&) override {}
+        void set_service(const std::string&, istio::workload::Service&) override {}
+        void set_authorization(const std::string&, const istio::security::Authorization&) override {}
+        void remove_workload(const std::string&) override {}
+        void remove_service(const std::string&) override {}
+        void remove_authorization(const std::string&) override {}
+        cluster::Conversion conversion{cluster::Settings()};
+        cluster::PolicyStatusWriter* writer = nullptr;
+    } handler;
+    const auto service = [](const std::string& name, const std::string& labels) {
+        return "---\napiVersion: v1\nkind: Service\nmetadata: {name: " + name + ", namespace: default, labels: {" + labels +
+               "}}\nspec: {ports: [{port: 80}]}\n";
+    };
+    const std::string use = "istio.io/use-waypoint: wp", managed = "gateway.istio.io/managed: istio.io-mesh-controller, ";
+    server.apply(service("plain", "a: b") + service("own", managed + use) + service("used", use) +
+                 "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: entry, namespace: default, labels: {" +
+                 use + "}}\nspec: {hosts: [a.example], ports: [{number: 80, name: http, protocol: HTTP}], resolution: NONE}\n");
+    const std::string services = "/api/v1/namespaces/default/services/";
+    REQUIRE(server.admin().merge(services + "used/status", R"({"status":{"conditions":[{"type":"Other","status":"True","reason":"R",
+        "message":"","lastTransitionTime":"2024-01-01T00:00:00Z"}]}})"));
+    std::atomic<bool> leads = false;
+    cluster::PolicyStatusWriter writer(server.admin(), [&] { return leads.load(); });
+    handler.writer = &writer;
+    writer.start();
+    auto source = cluster::KubeSource::create(server.endpoint());
+    REQUIRE(source);
+    (*source)->start(handler);
+    const auto conditions = [&](const std::string& path) {
+        return get(server, path).value("status", json::object()).value("conditions", json::array());
+    };
+    const auto told = [&](const std::string& path) {
+        for (const json& one : conditions(path))
+            if (one["type"] == "istio.io/WaypointBound") return one["status"].get<std::string>() + ' ' + one["reason"].get<std::string>();
+        return std::string();
+    };
+    const std::string entry = "/apis/networking.istio.io/v1/namespaces/default/serviceentries/entry";
+    REQUIRE(eventually([&] { return writer.stats().waiting == 2; }, 60s));
+    CHECK(told(services + "used").empty());  // only a leader writes
+    leads = true;
+    CHECK(eventually([&] { return told(services + "used") == "False WaypointIsNotReady"; }, 60s));
+    CHECK(eventually([&] { return told(entry) == "False WaypointIsNotReady"; }, 60s));
+    server.apply(
+        "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: wp, namespace: default}\n"
+        "spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n");
+    REQUIRE(server.admin().merge("/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways/wp/status",
+                                 R"({"status":{"addresses":[{"type":"IPAddress","value":"10.1.1.1"}]}})"));
+    CHECK(eventually([&] { return told(services + "used") == "True WaypointAccepted"; }, 60s));
+    CHECK(eventually([&] { return told(entry) == "True WaypointAccepted"; }, 60s));
+    CHECK(eventually([&] { return writer.stats().waiting == 0; }, 60s));
+    CHECK(writer.stats().writes == 4);
+    CHECK(conditions(services + "used").size() == 2);
+    CHECK(conditions(services + "plain").empty());
+    CHECK(conditions(services + "own").empty());
+    REQUIRE(server.admin().merge(services + "used", R"({"metadata":{"labels":{"istio.io/use-waypoint":null}}})"));
+    CHECK(eventually([&] { return told(services + "used").empty(); }, 60s));
+    CHECK(conditions(services + "used").size() == 1);
+    (*source)->stop();
+}

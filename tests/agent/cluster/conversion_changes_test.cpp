@@ -87,6 +87,17 @@ struct World {
         pending.clear();
         mirror.calls = 0;
         conversion.update(store.objects(), changes, mirror);
+        follow(conversion, told);
+    }
+    using Told = std::map<std::pair<ObjectKind, std::string>, std::pair<std::string, WaypointBound>>;
+    static void follow(Conversion& from, Told& to) {
+        for (const BoundChange& change : from.take_bound_changes()) {
+            const std::pair of{change.kind, change.key};
+            if (change.bound)
+                to.insert_or_assign(of, std::pair{change.uid, *change.bound});
+            else
+                REQUIRE(to.erase(of) == 1);
+        }
     }
     // The first difference, or nothing.
     std::string difference() const {
@@ -100,6 +111,12 @@ struct World {
         }
         for (const auto& [name, bytes] : mirror.held)
             if (!want.contains(name)) return name + " is still there";
+        Conversion anew(settings);
+        Mirror nobody;
+        Told wanted;
+        anew.update(store.objects(), {}, nobody);
+        follow(anew, wanted);
+        if (told != wanted) return "what is told of waypoints differs";
         if (now.errors() != fresh.errors() || now.warnings() != fresh.warnings()) return "the problems differ";
         return "";
     }
@@ -108,6 +125,7 @@ struct World {
     ObjectStore store;
     Conversion conversion;
     Mirror mirror;
+    Told told;
     std::map<std::pair<ObjectKind, std::string>, bool> pending;
 };
 

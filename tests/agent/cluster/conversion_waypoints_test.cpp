@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Waypoints (Kubernetes contract 2.9) as far as no recorded conversion shows it.
+#include "agent/cluster/conversion.h"
 #include "tests/agent/cluster/conversion_fixture.h"
 
 using namespace warren::cluster;
@@ -41,7 +42,75 @@ std::string of_pod(const Case& c, const std::string& gateways) {
 const std::string kUse = "istio.io/use-waypoint: wp";
 const std::string kWp = gateway("wp", "10.1.1.1");
 
+// "KIND STATUS REASON" of what is told, the first there is.
+std::string told(const std::string& yaml, const Settings& settings = {}) {
+    struct Nobody final : OutputSink {
+        void begin_whole() override {}
+        void end_whole() override {}
+        void set_workload(const std::string&, Workload&) override {}
+        void set_service(const std::string&, istio::workload::Service&) override {}
+        void set_authorization(const std::string&, const istio::security::Authorization&) override {}
+        void remove_workload(const std::string&) override {}
+        void remove_service(const std::string&) override {}
+        void remove_authorization(const std::string&) override {}
+    } nobody;
+    ObjectReader reader;
+    reader.add(yaml, "t.yaml");
+    Conversion conversion(settings);
+    conversion.update(reader.objects(), {}, nobody);
+    const auto changes = conversion.take_bound_changes();
+    if (changes.empty() || !changes.front().bound) return "-";
+    const auto& bound = *changes.front().bound;
+    CHECK(!bound.message.empty());
+    const auto kind = changes.front().kind;
+    return std::string(kind == ObjectKind::Service        ? "service "
+                       : kind == ObjectKind::ServiceEntry ? "entry "
+                                                          : "workload ") +
+           (bound.bound ? "True " : "False ") + bound.reason;
+}
+
 }  // namespace
+
+TEST_CASE("conversion: what the author of an object is told of its waypoint (condition istio.io/WaypointBound)") {
+    const auto service = [](const Case& c, const std::string& gateways) { return told(c.yaml() + gateways); };
+    CHECK(service({}, kWp) == "-");
+    CHECK(service({.service_labels = "istio.io/use-waypoint: none", .namespace_labels = kUse}, kWp) == "-");
+    CHECK(service({.service_labels = kUse}, kWp) == "service True WaypointAccepted");
+    CHECK(service({.namespace_labels = kUse}, kWp) == "service True WaypointAccepted");
+    CHECK(service({.service_labels = kUse}, "") == "service False WaypointIsNotReady");
+    CHECK(service({.namespace_labels = kUse}, "") == "service False WaypointIsNotReady");
+    const std::string elsewhere = kUse + ", istio.io/use-waypoint-namespace: ns2";
+    CHECK(service({.service_labels = elsewhere}, gateway("wp", "10.1.1.1", "ns2")) == "service False AttachmentDenied");
+    CHECK(service({.service_labels = kUse}, gateway("wp", "10.1.1.1", "ns1", "istio.io/waypoint-for: workload")) ==
+          "service False UnsupportedTrafficType");
+    const std::string canary = kUse + ", istio.io/use-waypoint-canary: ";
+    const std::string weight = "istio.io/use-waypoint-canary-weight: ";
+    const std::string both = kWp + gateway("next", "10.1.1.2");
+    CHECK(service({.service_labels = canary + "next", .service_annotations = weight + "'9'"}, both) == "service True WaypointAccepted");
+    CHECK(service({.service_labels = canary + "next", .service_annotations = weight + "x"}, both) == "service True CanaryInvalidWeight");
+    CHECK(service({.service_labels = canary + "wp"}, both) == "service True CanarySameAsPrimary");
+    CHECK(service({.service_labels = canary + "gone"}, both) == "service True WaypointIsNotReady");
+
+    const auto entry = [](const std::string& labels) {
+        return object_yaml("networking.istio.io/v1", "ServiceEntry", "name: e, namespace: ns1, labels: {" + labels + "}",
+                           "spec: {hosts: [a.example], addresses: [240.0.0.1], ports: [{number: 80, name: http, protocol: HTTP}], "
+                           "resolution: STATIC}");
+    };
+    Settings own;
+    own.service_entries = Settings::Visibility::Namespace;
+    const std::string open = gateway("wp", "10.1.1.1", "ns2", "", ", allowedRoutes: {namespaces: {from: All}}");
+    CHECK(told(entry(elsewhere) + open) == "entry True WaypointAccepted");
+    CHECK(told(entry(elsewhere) + open, own) == "entry False CrossNamespaceWaypointForbidden");
+
+    const auto workload = [](const std::string& labels, const std::string& of_namespace) {
+        return object_yaml("v1", "Namespace", "name: ns1, labels: {" + of_namespace + "}", "") +
+               object_yaml("networking.istio.io/v1", "WorkloadEntry", "name: w, namespace: ns1, labels: {" + labels + "}",
+                           "spec: {address: 10.9.9.9}");
+    };
+    CHECK(told(workload(kUse, "") + gateway("wp", "10.1.1.1", "ns1", "istio.io/waypoint-for: all")) == "workload True WaypointAccepted");
+    CHECK(told(workload(kUse, "") + kWp) == "workload False UnsupportedTrafficType");
+    CHECK(told(workload("", kUse) + kWp) == "-");  // the namespace's waypoint is for its services
+}
 
 TEST_CASE("conversion: who is bound to a waypoint") {
     CHECK(of_service({}, kWp) == "-");
