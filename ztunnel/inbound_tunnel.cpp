@@ -19,6 +19,7 @@ void InboundTunnel::accept(PodProxy& pod, Accepted accepted) {
     pod.enter(*self);
     worker.traffic.socket_opened(Direction::Inbound);
     if (!self->begin_handshake()) return;
+    (void)pod.source_at(self->peer_.ip);  // on demand: asked for now, it is there when the first stream has to be recorded
     worker.loop.arm(self->wait_, worker.settings.workload_wait);
     if (pod.local() != nullptr) self->begin();
 }

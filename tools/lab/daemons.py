@@ -167,7 +167,7 @@ class Tunnel(Daemon):
         lab, controller, run_dir = self.lab, self.lab.controller, self.lab.agents[self.node].run_dir
         return self.launch(env={
             "NODE_NAME": self.node, "POD_NAME": f"ztunnel-{self.node}", "POD_NAMESPACE": "istio-system", "INSTANCE_IP": f"10.77.0.{self.node[1:]}",
-            "XDS_ADDRESS": f"unix:{run_dir / 'xds.sock'}", "INPOD_UDS": str(run_dir / "zds.sock"), "WARREN_FLOW_SOCKET": str(run_dir / "feed.sock"),
+            "XDS_ADDRESS": f"unix:{run_dir / 'xds.sock'}", "XDS_ON_DEMAND": "true", "WARREN_XDS_SERVICES": "true", "INPOD_UDS": str(run_dir / "zds.sock"), "WARREN_FLOW_SOCKET": str(run_dir / "feed.sock"),
             "CA_ADDRESS": controller.address, "CA_ROOT_CA": str(controller.roots), "ALT_CA_HOSTNAME": HOST, "AUTH_TOKEN": "",
             "LOG_FORMAT": "json", "PROXY_MODE": "shared", "CONNECTION_TERMINATION_DEADLINE": f"{lab.drain_s}s"})
 
