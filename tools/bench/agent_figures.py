@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of the node agent by itself: memory, state per connection, enrolment, leaks, live verdicts, flows lost.
 
-    agent_figures.py [--only memory,connections,enrolment,churn,reset,lost] [--json FILE]
+    agent_figures.py [--only memory,demand,connections,enrolment,churn,reset,lost] [--json FILE]
     agent_figures.py --quick           does everything work? Small numbers that mean nothing
 
 Root, and the release preset's programs.
@@ -65,6 +65,70 @@ def slab_bytes():
     """Objects in use, whatever slabs are kept for the next ones."""
     rows = [line.split() for line in pathlib.Path("/proc/slabinfo").read_text(encoding="ascii").splitlines()[2:]]
     return sum(int(row[1]) * int(row[3]) for row in rows)
+
+
+# -- on demand
+
+def large(world, workloads, services):
+    """A mesh of so many beside the lab's own pods, ten endpoints a service."""
+    pods, write = world.mesh.workloads, world.mesh.write_text
+    # An entry a line: a flow sequence of this length is refused.
+    world.mesh.write_text = lambda text: write("".join(
+        f"{kind}:\n" + "".join(f"- {json.dumps(one)}\n" for one in entries) for kind, entries in json.loads(text).items() if entries))
+    for i in range(services):
+        world.mesh.service(f"s{i}", 0, [], {"80": 8080})["vips"] = [f"/10.{64 + i // 62500}.{i // 250 % 250}.{i % 250}"]
+    for i in range(workloads):
+        pods[f"w{i}"] = {"uid": f"Kubernetes//Pod/default/w{i}", "name": f"w{i}", "namespace": "default", "node": f"elsewhere-{i % 1000}",
+                         "serviceAccount": f"a{i % 500}", "trustDomain": "cluster.local", "protocol": "HBONE",
+                         "workloadIps": [f"10.{100 + i // 62500}.{i // 250 % 250}.{i % 250}"],
+                         "services": {f"default/s{i % services}.default.svc.cluster.local": {"80": 8080}}}
+
+
+def demand(options):
+    """A tunnel that asks record by record, behind an agent with a large mesh: memory, and what an unknown destination costs once. The agent
+    reads a file here, so its peak is the file's."""
+    workloads, services, turns = (500, 50, 5) if options.quick else (100_000, 10_000, 200)
+
+    def prepare(world):
+        world.env |= {"XDS_ON_DEMAND": "true", "WARREN_XDS_SERVICES": "true", "WARREN_XDS_UNUSED": "100ms"}
+        large(world, workloads, services)
+
+    lab = BenchLab(relay=False, serving=(), prepare=prepare)
+    with contextlib.closing(lab):
+        world, tunnel = lab.world, lab.world.n1
+        target = world.pods.server
+        world.server(target, PORT)
+        miss, known = [], []
+
+        def call():
+            began = time.perf_counter()
+            connection = apps.connect(world.pods.client, target.v4, PORT)
+            apps.ask(connection)
+            took = (time.perf_counter() - began) * 1e3
+            connection.close()
+            return took
+
+        call()  # opens the tunnel to the peer
+        for _ in range(turns):
+            eventually(lambda: tunnel.metric("warren_xds_asked_names") == 0, "the record is given back", WAIT_S)
+            miss.append(call())
+            known.append(call())
+        missed = tunnel.metric("warren_xds_lookups_total", outcome="miss")
+        if missed < turns:
+            raise AssertionError(f"{missed} misses in {turns} turns")
+        agent = agent_of(lab).process.pid
+        return {"workloads": workloads, "services": services, "agent resident MB": round(resident(agent) / 1e6, 1),
+                "agent peak MB, with its file": round(peak(agent) / 1e6, 1), "tunnel resident MB": round(tunnel.resident_bytes() / 1e6, 1),
+                "tunnel peak MB": round(peak(tunnel.pid) / 1e6, 1), "miss p50 ms": round(statistics.median(miss), 3),
+                "known p50 ms": round(statistics.median(known), 3),
+                "a miss costs, p50 ms": round(statistics.median(a - b for a, b in zip(miss, known)), 3)}
+
+
+def peak(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"no VmHWM of {pid}")
 
 
 # -- connections
@@ -215,7 +279,7 @@ def lost(options):
         return {"wanted a second": rate, "made": made, "failed": out["failed"], "p99 us": round(out["p99_us"]), **told()}
 
 
-FIGURES = {"memory": memory, "connections": connections, "enrolment": enrolment, "churn": churn, "reset": reset, "lost": lost}
+FIGURES = {"memory": memory, "demand": demand, "connections": connections, "enrolment": enrolment, "churn": churn, "reset": reset, "lost": lost}
 
 
 def main():
