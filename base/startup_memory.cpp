@@ -52,4 +52,9 @@ size_t release_startup_memory() {
     return released;
 }
 
+void keep_large_blocks_apart() {
+    (void)::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    (void)::mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
+
 }  // namespace warren::base

@@ -11,4 +11,8 @@ namespace warren::base {
 // Bytes of mapped program text that were given back; segments with text relocations, which a file no longer has, stay.
 size_t release_startup_memory();
 
+// Blocks of a megabyte and more are mappings of their own from now on, and go back to the kernel when they are freed. Left alone, glibc
+// takes such sizes from the heap once one was freed (mallopt(3)), and a first sync's message stays resident. By main, before threads.
+void keep_large_blocks_apart();
+
 }  // namespace warren::base

@@ -8,6 +8,7 @@
 #include "agent/xds/channel.h"
 #include "base/end_of_process.h"
 #include "base/log.h"
+#include "base/startup_memory.h"
 
 #include <chrono>
 #include <cstdio>
@@ -129,6 +130,7 @@ int main(int argc, char** argv) {
         word = args.front();
         args.erase(args.begin());
     }
+    warren::base::keep_large_blocks_apart();
     auto done = warren::node::dispatch(word, std::move(args));
     if (done) return *done;
     (void)warren::base::log::stop();
