@@ -43,15 +43,29 @@ ServicePort read_service_port(const FieldMap& port) {
     out.port = port.port("port");
     if (out.port == 0) port.reading().refuse(port.node(), "port is missing or 0; give 1 to 65535");
     out.app_protocol = port.optional_text("appProtocol");
-    const Node target = port.get("targetPort");
     const std::string text = port.text("targetPort");
-    if (!target) {
-        out.target = out.port;  // as the API server fills it in
-    } else if (!text.empty() && text.find_first_not_of("0123456789") == std::string::npos) {
+    if (!text.empty() && text.find_first_not_of("0123456789") == std::string::npos) {
         out.target = port.port("targetPort");
     } else {
         out.target_name = text;
     }
+    if (out.target == 0 && out.target_name.empty()) out.target = out.port;  // as the API server fills it in, for 0 and "" too
+    return out;
+}
+
+// What the API server fills in where the object leaves it open. A headless service without a selector is of both families, whatever the
+// cluster has, unless its policy is SingleStack; one with a selector where it asks for both.
+std::vector<std::string> families_of(const FieldMap& spec, const KubeService& service, bool headless) {
+    std::vector<std::string> out = spec.texts("ipFamilies");
+    if (!headless) {
+        if (out.empty())
+            for (const base::IpAddr& ip : service.cluster_ips) out.emplace_back(ip.is_v4() ? "IPv4" : "IPv6");
+        return out;
+    }
+    const std::string policy = spec.text("ipFamilyPolicy");
+    const bool both = service.selector.empty() ? policy != "SingleStack" : policy == "RequireDualStack";
+    if (out.empty()) out.emplace_back("IPv4");
+    if (both && out.size() == 1) out.emplace_back(out.front() == "IPv4" ? "IPv6" : "IPv4");
     return out;
 }
 
@@ -157,13 +171,7 @@ KubeService read_service(const FieldMap& object) {
     for (const Node ip : spec.list("clusterIPs")) add_ip(ip);
     if (const Node ip = spec.get("clusterIP"); ip && out.cluster_ips.empty() && !headless) add_ip(ip);
 
-    out.ip_families = spec.texts("ipFamilies");
-    if (out.ip_families.empty()) {  // as the API server fills it in
-        for (const base::IpAddr& ip : out.cluster_ips) out.ip_families.emplace_back(ip.is_v4() ? "IPv4" : "IPv6");
-        const bool both = out.selector.empty() ? spec.text("ipFamilyPolicy").empty() : spec.text("ipFamilyPolicy") == "RequireDualStack";
-        if (headless) out.ip_families = {"IPv4"};
-        if (headless && both) out.ip_families.emplace_back("IPv6");
-    }
+    out.ip_families = families_of(spec, out, headless);
     return out;
 }
 

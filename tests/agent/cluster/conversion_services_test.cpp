@@ -41,9 +41,24 @@ TEST_CASE("conversion: addresses and families of services") {
     const Json headless = service("clusterIP: None, selector: {a: b}, ports: [{port: 80}]");
     CHECK_FALSE(headless.contains("addresses"));
     CHECK(headless["ipFamilies"] == "IPV4_ONLY");
-    CHECK(service("clusterIP: None")["ipFamilies"] == "DUAL");  // as the API server has it for one without a selector
+    CHECK(service("clusterIP: None")["ipFamilies"] == "DUAL");     // as the API server has it for one without a selector
+    const std::string open = "clusterIP: None, ipFamilyPolicy: ";  // without a selector it is up to the policy
+    CHECK(service(open + "PreferDualStack")["ipFamilies"] == "DUAL");
+    CHECK(service(open + "RequireDualStack")["ipFamilies"] == "DUAL");
+    CHECK(service(open + "SingleStack")["ipFamilies"] == "IPV4_ONLY");
+    CHECK(service(open + "SingleStack, ipFamilies: [IPv6]")["ipFamilies"] == "IPV6_ONLY");
+    CHECK(service("clusterIP: None, ipFamilies: [IPv6]")["ipFamilies"] == "DUAL");
+    CHECK(service(open + "PreferDualStack, selector: {a: b}")["ipFamilies"] == "IPV4_ONLY");
     CHECK_FALSE(service("ports: [{port: 80}]").contains("ipFamilies"));
     CHECK(service(kBase + ", externalIPs: [203.0.113.1], type: NodePort")["addresses"].size() == 1);
+}
+
+TEST_CASE("conversion: a target port left open is the port itself, as the API server has it") {
+    const auto ports = service(
+        "clusterIP: 10.96.0.1, ports: [{name: a, port: 80}, {name: b, port: 81, targetPort: 0}, "
+        "{name: c, port: 82, targetPort: ''}, {name: d, port: 83, targetPort: web}]")["ports"];
+    CHECK(ports == Json::parse(R"([{"servicePort":80,"targetPort":80},{"servicePort":81,"targetPort":81},
+                                   {"servicePort":82,"targetPort":82},{"servicePort":83}])"));
 }
 
 TEST_CASE("conversion: where services prefer their endpoints") {
