@@ -92,7 +92,7 @@ struct EndpointSlice {
 
 // The spec of a WorkloadEntry, and of an endpoint inside a ServiceEntry.
 struct EntrySpec {
-    std::string address;  // an address or a host name
+    std::string address;  // an address or a host name; empty: only its network is known
     std::map<std::string, uint16_t> ports;
     LabelMap labels;
     std::string network;

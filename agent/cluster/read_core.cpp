@@ -130,6 +130,7 @@ Pod read_pod(const FieldMap& object) {
     out.meta = read_meta(object, true);
     const FieldMap spec = object.map("spec");
     out.service_account = spec.text("serviceAccountName");
+    if (out.service_account.empty()) out.service_account = spec.text("serviceAccount");  // its old name
     if (out.service_account.empty()) out.service_account = "default";
     out.node = spec.text("nodeName");
     out.host_network = spec.flag("hostNetwork");

@@ -13,13 +13,15 @@ namespace {
 EntrySpec read_entry(const FieldMap& spec) {
     EntrySpec out;
     out.address = spec.text("address");
-    if (spec && out.address.empty()) spec.reading().refuse(spec.node(), "address is missing; give an address or a host name");
+    out.network = spec.text("network");
+    // One of another network is reached through that network's gateway and needs no address of its own.
+    if (spec && out.address.empty() && out.network.empty())
+        spec.reading().refuse(spec.node(), "address is missing; give an address or a host name, or the network that it is in");
     if (out.address.find('/') != std::string::npos)
         spec.reading().refuse(spec.get("address"), base::quoted(out.address) + " is neither an address nor a host name");
     const FieldMap ports = spec.map("ports");
     for (const auto& [name, number] : ports.entries()) out.ports.emplace(name.text(), ports.port(name.text()));
     out.labels = spec.labels("labels");
-    out.network = spec.text("network");
     out.locality = spec.text("locality");
     out.weight = spec.number("weight", UINT32_MAX);
     out.service_account = spec.text("serviceAccount");

@@ -37,6 +37,22 @@ TEST_CASE("conversion: a WorkloadEntry goes by both sets of labels, and those of
           "mine");
 }
 
+// The reference takes both: what is in another network is reached through that network's gateway.
+TEST_CASE("conversion: an entry of another network needs no address") {
+    const Json w = clean(entry("network: n2, labels: {app: vm}, serviceAccount: sa")).workload(kEntry);
+    CHECK(w["network"] == "n2");
+    CHECK(w["serviceAccount"] == "sa");
+    CHECK_FALSE(w.contains("addresses"));
+    CHECK_FALSE(w.contains("hostname"));
+    const Converted c =
+        clean(service_entry("hosts: [a.example], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], "
+                            "endpoints: [{address: 10.0.0.1}, {network: n2}]"));
+    CHECK(c.workload(kEndpoint)["network"] == "n2");
+    CHECK(c.workload(kEndpoint)["services"].contains("ns1/a.example"));
+    CHECK(converted(entry("labels: {app: vm}")).problems.errors() ==
+          std::vector<std::string>{"t.yaml:5: spec: address is missing; give an address or a host name, or the network that it is in"});
+}
+
 TEST_CASE("conversion: ports of entries") {
     const auto service = [](const std::string& target) {
         return object_yaml(

@@ -64,6 +64,12 @@ TEST_CASE("conversion: which pods there are, and how they do") {
     const Json defaults = clean(bare).pod("default/p");
     CHECK(defaults["serviceAccount"] == "default");
     CHECK(defaults["status"] == "UNHEALTHY");
+    const auto account = [](const std::string& spec) {
+        return clean("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {" + spec + "}\nstatus: {podIP: 10.0.0.9}\n")
+            .pod("default/p")["serviceAccount"];
+    };
+    CHECK(account("serviceAccount: old") == "old");  // the field's old name, which the API server takes too
+    CHECK(account("serviceAccount: old, serviceAccountName: web") == "web");
 }
 
 TEST_CASE("conversion: settings, the local network and the ways into others") {
