@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "agent/cluster/keys.h"
 #include "agent/cluster/kube_source.h"
 #include "agent/cluster/read_objects.h"
 
@@ -65,6 +66,14 @@ json strictest_spec(ObjectKind kind, const json& spec) {
     return out;
 }
 
+// Whose the policy is, and whether it is to be enforced at all: what another revision judges, or what is only tried, stays so.
+void keep_meta(const json& object, const char* map, std::string_view key, json& to) {
+    const json meta = object.value("metadata", json::object());
+    const json all = meta.is_object() ? meta.value(map, json::object()) : json::object();
+    const auto found = all.find(key);
+    if (all.is_object() && found != all.end() && found->is_string()) to["metadata"][map][std::string(key)] = *found;
+}
+
 }  // namespace
 
 ReadObject read_kube_object(ObjectKind kind, const kube::Object& object) { return read(object.json, name_of(kind, object)); }
@@ -77,6 +86,10 @@ ReadObject strictest_reading(ObjectKind kind, const kube::Object& object) {
                  {"spec", json::object()}};
     const json parsed = json::parse(object.json, nullptr, false);
     const json spec = parsed.is_object() ? parsed.value("spec", json::object()) : json::object();
+    if (parsed.is_object()) {
+        keep_meta(parsed, "labels", keys::kRevision, stub);
+        keep_meta(parsed, "annotations", keys::kDryRun, stub);
+    }
     stub["spec"] = strictest_spec(kind, spec.is_object() ? spec : json::object());
     ReadObject out = read(stub.dump(), name_of(kind, object));
     if (out.errors.empty()) return out;

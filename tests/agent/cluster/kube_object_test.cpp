@@ -64,6 +64,24 @@ TEST_CASE("kube_object: a policy that cannot be read lets nothing through") {
     SECTION("other kinds have no such reading") { CHECK(strictest_reading(ObjectKind::Pod, policy("{}")).fragment.pods.empty()); }
 }
 
+TEST_CASE("kube_object: an unreadable policy of another revision, or one that is only tried, is not enforced for it") {
+    const auto with = [](const std::string& metadata) {
+        kube::Object out = policy("7");
+        out.json = R"({"apiVersion":"security.istio.io/v1","kind":"AuthorizationPolicy","metadata":)" + metadata + R"(,"spec":7})";
+        const auto read = strictest_reading(kAuthorization, out);
+        REQUIRE(read.fragment.authorization_policies.size() == 1);
+        return read.fragment.authorization_policies.front().meta;
+    };
+    const ObjectMeta meta = with(R"({"labels":{"istio.io/rev":"canary","x":7},"annotations":{"istio.io/dry-run":"true","y":[]}})");
+    CHECK(meta.labels == LabelMap{{"istio.io/rev", "canary"}});
+    CHECK(meta.annotations == LabelMap{{"istio.io/dry-run", "true"}});
+    for (const char* odd : {"7", "{}", R"({"labels":7,"annotations":[]})", R"({"labels":{"istio.io/rev":7}})"}) {
+        INFO(odd);
+        CHECK(with(odd).labels.empty());
+        CHECK(with(odd).annotations.empty());
+    }
+}
+
 TEST_CASE("kube_object: annotations that nobody reads are not kept") {
     const auto read = read_kube_object(ObjectKind::Pod, {"n", "a", "u", "1",
                                                          R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"n","name":"a",
