@@ -281,14 +281,18 @@ void Conversion::put_endpoints(const std::string& key, const ServiceEntry* entry
     if (held != endpoints_.end()) before = std::move(held->second);
     begin_object();
     if (entry != nullptr && mesh_.of_revision(entry->meta)) {
-        for (Workload& workload : convert_endpoints(*entry, mesh_)) {
-            std::string uid = workload.uid();
-            if (std::find(now.begin(), now.end(), uid) != now.end()) {
+        // By one address there is one: the last, as where the reference keeps them by their name.
+        std::vector<Workload> all = convert_endpoints(*entry, mesh_);
+        std::unordered_map<std::string, size_t> last;
+        for (size_t i = 0; i < all.size(); ++i) last.insert_or_assign(all[i].uid(), i);
+        for (size_t i = 0; i < all.size(); ++i) {
+            std::string uid = all[i].uid();
+            if (last.at(uid) != i) {
                 mesh_.problems().warning(entry->meta.where + ": " + base::quoted(uid) +
-                                         " is there twice; the first counts, give endpoints different addresses");
+                                         " is there twice; the last counts, give endpoints different addresses");
                 continue;
             }
-            sink.set_workload(uid, workload);
+            sink.set_workload(uid, all[i]);
             now.push_back(std::move(uid));
         }
     }

@@ -74,7 +74,8 @@ void MeshView::add_network_gateways(const Gateway& gateway, std::vector<NetworkG
     std::string account(label(gateway.meta.annotations, keys::kGatewayAccount));
     if (account.empty()) account = gateway.meta.name + '-' + gateway.class_name;
     for (const GatewayAddress& address : gateway.spec_addresses)
-        to.push_back({std::string(network), gateway.meta.ns, account, gateway.meta.where, address.value, hbone->port});
+        if (!address.value.empty())  // one that is still to be assigned leads nowhere
+            to.push_back({std::string(network), gateway.meta.ns, account, gateway.meta.where, address.value, hbone->port});
 }
 
 const KubeNode* MeshView::node(std::string_view name) const {

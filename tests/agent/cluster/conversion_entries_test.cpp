@@ -99,6 +99,18 @@ TEST_CASE("conversion: endpoints of a ServiceEntry") {
     CHECK(third["network"] == "n2");  // carried over, as with the reference
 }
 
+TEST_CASE("conversion: of endpoints with one address the last counts") {
+    const Converted c =
+        clean(service_entry("hosts: [a.example], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], "
+                            "endpoints: [{address: 10.0.0.1, weight: 1}, {address: 10.0.0.2}, {address: 10.0.0.1, ports: {http: 81}}]"));
+    CHECK(c.outputs.workloads.size() == 2);
+    const Json w = c.workload(kEndpoint + "10.0.0.1");
+    CHECK_FALSE(w.contains("capacity"));
+    CHECK(w["services"]["ns1/a.example"]["ports"] == Json::parse(R"([{"servicePort":80,"targetPort":81}])"));
+    REQUIRE(c.problems.warnings().size() == 1);
+    CHECK(c.problems.warnings()[0].find("is there twice; the last counts") != std::string::npos);
+}
+
 TEST_CASE("conversion: names to be resolved are endpoints themselves") {
     const auto count = [](const std::string& spec) {
         return clean(service_entry("hosts: [a.example, b.example], " + spec)).outputs.workloads.size();

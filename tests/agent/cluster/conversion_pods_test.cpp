@@ -94,6 +94,13 @@ TEST_CASE("conversion: settings, the local network and the ways into others") {
     CHECK(way["namespace"] == "gws");
     CHECK(way["serviceAccount"] == "ew-istio-remote");
     CHECK(way["network"] == "net1");
+    const std::string unassigned =
+        object_yaml("gateway.networking.k8s.io/v1", "Gateway", "name: aa, namespace: gws, labels: {topology.istio.io/network: net1}",
+                    "spec: {gatewayClassName: istio-remote, listeners: [{name: x, port: 15008, protocol: HBONE}], "
+                    "addresses: [{type: Hostname}]}");
+    c = clean(pod_yaml("ns1", "web-1") + system + unassigned, settings);
+    CHECK(c.outputs.workloads.size() == 1);
+    CHECK_FALSE(c.workload("c1//Pod/ns1/web-1").contains("networkGateway"));
     settings.network = "other";
     CHECK(clean(pod_yaml("ns1", "web-1") + system, settings).workload("c1//Pod/ns1/web-1")["network"] == "other");
 }
