@@ -33,6 +33,7 @@ TEST_CASE("conversion: a WorkloadEntry goes by both sets of labels, and those of
     CHECK(w["workloadName"] == "grp");
     CHECK(w["nativeTunnel"] == true);
     CHECK(w["authorizationPolicies"] == Json({"ns1/p"}));
+    CHECK_FALSE(w.contains("status"));  // nobody watches its health
     CHECK(clean(entry("address: a.example", ", labels: {service.istio.io/workload-name: mine}")).workload(kEntry)["workloadName"] ==
           "mine");
 }
@@ -145,6 +146,15 @@ TEST_CASE("conversion: endpoints of a slice that are not pods") {
     CHECK(one["services"]["ns1/man.ns1.svc.cluster.local"]["ports"] == Json::parse(R"([{"servicePort":81,"targetPort":9}])"));
     CHECK_FALSE(one.contains("workloadType"));
     CHECK_FALSE(c.workload(uid + "10.0.0.2").contains("status"));
+    const Converted kinds = clean(service + slice(of_man,
+                                                  "endpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: p, namespace: ns1}}, "
+                                                  "{addresses: [10.0.0.2], targetRef: {kind: Node, name: n1}, nodeName: n1, "
+                                                  "conditions: {ready: true, serving: false, terminating: true}}, {addresses: []}]"));
+    CHECK(kinds.outputs.workloads.size() == 1);
+    const Json node = kinds.workload(uid + "10.0.0.2");  // serving and terminating say nothing; of its node nothing is known
+    CHECK(node["networkMode"] == "HOST_NETWORK");
+    for (const char* absent : {"status", "node", "locality", "authorizationPolicies", "serviceAccount", "workloadName", "canonicalName"})
+        CHECK_FALSE(node.contains(absent));
     CHECK(clean(service + slice("a: b", "endpoints: [{addresses: [10.0.0.1]}]")).outputs.workloads.empty());
     CHECK(clean(service + slice(of_man, "addressType: FQDN\nendpoints: [{addresses: [a.example]}]")).outputs.workloads.empty());
     CHECK(clean(slice(of_man, "endpoints: [{addresses: [10.0.0.1]}]")).outputs.workloads.empty());  // of no service we know

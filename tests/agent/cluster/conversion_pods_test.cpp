@@ -136,6 +136,49 @@ TEST_CASE("conversion: ports of a pod in its services") {
     CHECK(ports("ports: [{port: 1, targetPort: missing}]") == Json::object());  // a member without ports
 }
 
+// A port is known by its number alone: of two transports with one number the last names the target, for both, as with the reference.
+TEST_CASE("conversion: one port number for two transports") {
+    const std::string dns =
+        "nodeName: n1, initContainers: [{name: i, restartPolicy: Always, ports: [{containerPort: 5353, name: dns, "
+        "protocol: UDP}, {containerPort: 5354, name: dns-tcp}]}]";
+    const auto ports = [&](const std::string& list) {
+        return clean(pod_yaml("ns1", "web-1", "labels: {app: web}", dns) + service("web", "selector: {app: web}, ports: [" + list + "]"))
+            .pod("ns1/web-1")["services"]["ns1/web.ns1.svc.cluster.local"];
+    };
+    const std::string udp = "{name: a, port: 53, protocol: UDP, targetPort: dns}";
+    const std::string tcp = "{name: b, port: 53, protocol: TCP, targetPort: dns-tcp}";
+    CHECK(ports(udp + ", " + tcp)["ports"] ==
+          Json::parse(R"([{"servicePort":53,"targetPort":5354},{"servicePort":53,"targetPort":5354}])"));
+    CHECK(ports(tcp + ", " + udp) == Json::object());  // a container's UDP port is the target of nothing
+    CHECK(ports("{name: a, port: 53, protocol: UDP, targetPort: 5353}, {name: b, port: 54}")["ports"] ==
+          Json::parse(R"([{"servicePort":53,"targetPort":5353},{"servicePort":54,"targetPort":54}])"));
+}
+
+TEST_CASE("conversion: ways into other networks by host name, and who answers there") {
+    const auto way = [](const std::string& annotations, const std::string& listener) {
+        return clean(
+            object_yaml(
+                "gateway.networking.k8s.io/v1", "Gateway",
+                "name: ew, namespace: gws, labels: {topology.istio.io/network: n2}, annotations: {" + annotations + "}",
+                "spec: {gatewayClassName: istio-remote, listeners: [" + listener + "], addresses: [{type: Hostname, value: ew.example}]}") +
+            object_yaml("networking.istio.io/v1", "WorkloadEntry", "name: vm, namespace: ns1", "spec: {address: 10.0.0.9, network: n2}") +
+            pod_yaml("ns1", "web-1", "labels: {topology.istio.io/network: n2}"));
+    };
+    const Converted c = way("gateway.istio.io/service-account: gate",
+                            "{name: h, port: 443, protocol: HTTPS}, "
+                            "{name: x, port: 15010, protocol: HBONE}");
+    const Json gateway = c.workload("NetworkGateway/n2/ew.example/15010");
+    CHECK(gateway["name"] == "NetworkGateway/n2/ew.example/15010");
+    CHECK(gateway["hostname"] == "ew.example");
+    CHECK(gateway["serviceAccount"] == "gate");
+    CHECK_FALSE(gateway.contains("addresses"));
+    CHECK(c.workload("Kubernetes/networking.istio.io/WorkloadEntry/ns1/vm")["networkGateway"] ==
+          Json::parse(R"({"hboneMtlsPort":15010,"hostname":{"namespace":"gws","hostname":"ew.example"}})"));
+    CHECK_FALSE(c.pod("ns1/web-1").contains("network"));  // a pod's label says nothing
+    CHECK_FALSE(c.pod("ns1/web-1").contains("networkGateway"));
+    CHECK(way("a: b", "{name: h, port: 443, protocol: HTTPS}").outputs.workloads.size() == 2);
+}
+
 TEST_CASE("conversion: which services a pod is in") {
     const auto slice = [](const std::string& target) {
         return object_yaml(
@@ -149,6 +192,8 @@ TEST_CASE("conversion: which services a pod is in") {
     };
     CHECK(services(service("all", "ports: [{port: 80}]")).empty());  // without a selector: not by labels
     CHECK(services(service("x", "selector: {app: web, a: b}, ports: [{port: 80}]")).empty());
+    CHECK(services(service("x", "type: ExternalName, externalName: e, selector: {app: web}, ports: [{port: 80}]")).empty());
+    CHECK(services(object_yaml("v1", "Service", "name: x, namespace: ns2", "spec: {selector: {app: web}, ports: [{port: 80}]}")).empty());
     const Json listed = services(man + slice("kind: Pod, name: web-1, namespace: ns1, uid: u1"));
     CHECK(listed["ns1/man.ns1.svc.cluster.local"]["ports"] == Json::parse(R"([{"servicePort":80,"targetPort":8080}])"));
     CHECK(services(man + slice("kind: Pod, name: web-1, namespace: ns1, uid: u2")).empty());  // another pod of that name

@@ -216,6 +216,55 @@ TEST_CASE("conversion: pods of a gateway") {
     CHECK_FALSE(pod("ambient.istio.io/waypoint-inbound-binding: OTHER/1").contains("applicationTunnel"));
 }
 
+TEST_CASE("conversion: entries and endpoints are bound as pods are") {
+    const std::string wp = gateway("wp", "10.1.1.1", "ns1", "istio.io/waypoint-for: all") +
+                           gateway("other", "10.1.1.2", "ns1", "istio.io/waypoint-for: all") +
+                           gateway("services", "10.1.1.3", "ns1", "istio.io/waypoint-for: service");
+    const auto bound = [&](const std::string& labels_of_namespace, const std::string& kind, const std::string& labels,
+                           const std::string& spec, const std::string& uid) {
+        const Json w =
+            clean(wp + object_yaml("v1", "Namespace", "name: ns1, labels: {" + labels_of_namespace + "}", "") +
+                  object_yaml("networking.istio.io/v1", kind, "name: o, namespace: ns1, labels: {" + labels + "}", "spec: {" + spec + "}"))
+                .workload("Kubernetes/networking.istio.io/" + kind + "/ns1/o" + uid);
+        REQUIRE(w.is_object());
+        return w.contains("waypoint") ? w["waypoint"]["address"]["address"].get<std::string>() : "-";
+    };
+    const std::string other = "istio.io/use-waypoint: other", none = "istio.io/use-waypoint: none";
+    const auto entry = [&](const std::string& ns, const std::string& labels, const std::string& of_spec) {
+        return bound(ns, "WorkloadEntry", labels, "address: 10.0.0.9, labels: {" + of_spec + "}", "");
+    };
+    CHECK(entry(kUse, "", "") == "10.1.1.1");
+    CHECK(entry(kUse, other, "") == "10.1.1.2");
+    CHECK(entry(kUse, "", other) == "10.1.1.2");
+    CHECK(entry(kUse, other, none) == "10.1.1.2");  // labels of the object win
+    CHECK(entry(kUse, none, "") == "-");
+    CHECK(entry("istio.io/use-waypoint: services", "", "") == "-");
+    const auto endpoint = [&](const std::string& ns, const std::string& labels, const std::string& of_endpoint) {
+        return bound(ns, "ServiceEntry", labels,
+                     "hosts: [h.example], resolution: STATIC, endpoints: [{address: 10.0.0.9, labels: {" + of_endpoint + "}}]",
+                     "/10.0.0.9");
+    };
+    CHECK(endpoint(kUse, other, "") == "10.1.1.1");  // the labels of the ServiceEntry bind the service, not its endpoints
+    CHECK(endpoint("", other, "") == "-");
+    CHECK(endpoint(kUse, "", other) == "10.1.1.2");
+    CHECK(endpoint(kUse, "", none) == "-");
+    CHECK(bound(kUse, "ServiceEntry", other, "hosts: [h.example], resolution: DNS", "/h.example") == "-");  // made of a name: never
+}
+
+TEST_CASE("conversion: a waypoint is reached in the local network") {
+    const std::string system = object_yaml("v1", "Namespace", "name: istio-system, labels: {topology.istio.io/network: net1}", "");
+    const auto waypoint = [&](const std::string& addresses) {
+        const std::string gw = object_yaml("gateway.networking.k8s.io/v1", "Gateway", "name: wp, namespace: ns1",
+                                           "spec: {gatewayClassName: x}\nstatus: {addresses: [" + addresses + "]}");
+        return clean(Case{.service_labels = kUse}.yaml() + system + gw).service("ns1/s.ns1.svc.cluster.local").value("waypoint", Json());
+    };
+    const Json fd = Json::parse(R"({"hboneMtlsPort":15008,"address":{"network":"net1","address":"fd00::1"}})");
+    CHECK(waypoint("{type: IPAddress, value: 'fd00::1'}, {value: 10.1.1.1}") == fd);  // the first
+    CHECK(waypoint("{type: example.com/own, value: x}, {value: 'fd00::1'}") == fd);
+    CHECK(waypoint("{type: example.com/own, value: x}").is_null());
+    CHECK(waypoint("{type: IPAddress, value: nonsense}").is_null());
+}
+
 TEST_CASE("conversion: an entry seen by its namespace alone has no waypoint elsewhere") {
     const std::string entry =
         object_yaml("networking.istio.io/v1", "ServiceEntry",
