@@ -61,6 +61,11 @@ void tables(Collection& out, const NodeReport& node) {
                 static_cast<double>(node.judge.ended));
     out.gauge("warren_agent_judge_seconds", "From a changed verdict to the end of the connections it denies, the latest", {},
               static_cast<double>(node.judge.last_us) / 1e6);
+    out.counter("warren_agent_conntrack_forgotten_total",
+                "Ended connections from before a pod was captured, deleted from connection tracking", {},
+                static_cast<double>(node.conntrack.forgotten));
+    out.counter("warren_agent_conntrack_failures_total", "Looks at connection tracking that failed", {},
+                static_cast<double>(node.conntrack.failures));
 }
 
 void kube(Collection& out, const KubeEnrolmentStatus& k) {

@@ -147,6 +147,7 @@ void Node::tunnel_acknowledged(const EnrolledPod& pod) {
 
 void Node::captured(const EnrolledPod& pod) {
     if (also_) also_->captured(pod);
+    conntrack_.captured(pod.addresses);
     names_[pod.id] = {
         std::make_shared<FlowPod>(FlowPod{pod.pod->uid, pod.pod->namespace_name, pod.pod->name, pod.pod->service_account, {}}),
         std::nullopt};
@@ -155,6 +156,7 @@ void Node::captured(const EnrolledPod& pod) {
 
 void Node::left(const EnrolledPod& pod) {
     if (also_) also_->left(pod);
+    conntrack_.left(pod.addresses);
     if (const auto found = names_.find(pod.id); found != names_.end()) found->second.left = loop_->now();
     // Its open direct connections live in the namespace that left, and nobody's policy holds them any more.
     if (pod.namespace_handle) left_namespaces_.push_back(pod.namespace_handle);
@@ -304,6 +306,7 @@ NodeReport Node::look() const {
     r.tables = tables_->counts();
     if (judge_) r.judge = judge_->stats();
     r.can_judge = judge_ != nullptr;
+    r.conntrack = conntrack_.status();
     return r;
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "agent/node/attachments.h"
+#include "agent/node/conntrack_sweeper.h"
 #include "agent/node/enrolment.h"
 #include "agent/node/features.h"
 #include "agent/node/flow_directory.h"
@@ -97,7 +98,8 @@ class Node final : private EnrolmentListener {
     std::unique_ptr<TunnelLink> tunnel_;
     std::optional<PolicyIdStore> policy_ids_;
     std::unique_ptr<KernelTables> tables_;
-    std::unique_ptr<Judge> judge_;             // null: this kernel has no TCP iterator
+    std::unique_ptr<Judge> judge_;  // null: this kernel has no TCP iterator
+    ConntrackSweeper conntrack_;
     std::shared_ptr<EnrolmentListener> also_;  // may be null
     std::unique_ptr<Enrolment> enrolment_;
 

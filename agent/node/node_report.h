@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/node/attachments.h"
+#include "agent/node/conntrack_sweeper.h"
 #include "agent/node/enrolment.h"
 #include "agent/node/features.h"
 #include "agent/node/judge.h"
@@ -44,6 +45,7 @@ struct NodeReport {
     KernelTablesCounts tables;
     JudgeStats judge;
     bool can_judge = false;
+    ConntrackSweeper::Status conntrack;
 };
 
 }  // namespace warren::node

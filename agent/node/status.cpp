@@ -214,6 +214,12 @@ std::string status_json(const AgentState& s) {
                 {"ended", s.node.judge.ended},
                 {"failed", s.node.judge.failed},
                 {"last_us", s.node.judge.last_us}}},
+              {"conntrack",
+               {{"looks", s.node.conntrack.looks},
+                {"forgotten", s.node.conntrack.forgotten},
+                {"failures", s.node.conntrack.failures},
+                {"watched", s.node.conntrack.watched},
+                {"error", s.node.conntrack.error}}},
               {"flows", flows(s)},
               {"kubelet", kubelets(s.node)},
               {"kernel", kernel(s.node)}};

@@ -446,16 +446,7 @@ def tunnel_update():
     rolling_update((TUNNEL,))
 
 
-def forgotten():
-    """No node's connection tracking knows the clients' connections through kube-proxy from before the mesh any more. While it does (two
-    minutes after their end), a direct connection that comes to use the port of one gets another source port on its way, is not the one
-    that was announced, and counts as a stranger's: docs/kubernetes.md, "When something is wrong"."""
-    service = get("service", "-n", "shop", "web")["spec"]["clusterIP"]
-    return not any(on_node(n, f"grep -s 'src=10.244.* dst={service} ' /proc/net/nf_conntrack", check=False) for n in NODES)
-
-
 def replace_under_load(sets):
-    until("connections from before the mesh forgotten", forgotten, 150)
     load = []
     for pod in ("c1", "c2"):
         load.append(subprocess.Popen(

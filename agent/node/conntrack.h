@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The connection tracking of the calling thread's network namespace, over ctnetlink (linux/netfilter/nfnetlink_conntrack.h).
+//
+// A pod that called a service through kube-proxy before it was captured has left that connection there, for two minutes after its end.
+// A direct connection to the same endpoint that gets the same source port is given another one on its way, for two connections may not
+// share the addresses of their answers; it is then not the connection that was announced, and strict pods refuse it. So what has ended
+// goes.
+#pragma once
+
+#include "base/ip.h"
+#include "base/result.h"
+
+#include <cstddef>
+#include <span>
+
+namespace warren::node {
+
+struct ConntrackCounts {
+    size_t forgotten = 0;  // entries of ended TCP connections, deleted
+    size_t left = 0;       // translated connections that have not ended
+};
+
+// Of TCP connections that the addresses opened. sources: sorted. Blocking; CAP_NET_ADMIN; any thread. An error where the kernel has no
+// connection tracking, or it is not to be asked.
+[[nodiscard]] base::Result<ConntrackCounts> forget_ended(std::span<const base::IpAddr> sources);
+
+}  // namespace warren::node
