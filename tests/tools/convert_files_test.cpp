@@ -47,7 +47,20 @@ TEST_CASE("convert: of a folder the manifests are read, and other kinds named") 
     CHECK(result->notes == std::vector<std::string>{"passed over, for the mesh does not depend on them: 1 Deployment.apps"});
 }
 
-TEST_CASE("convert: with errors there is no answer, only what to do") {
+// As a controller serves it meanwhile.
+TEST_CASE("convert: what a value that is no port makes of its policy is shown, and is an error") {
+    const Folder folder;
+    folder.write("a.yaml",
+                 "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: n}\n"
+                 "spec: {rules: [{to: [{operation: {ports: [x]}}]}]}\n");
+    const auto result = convert_files({.files = {folder.path}, .settings = {}});
+    REQUIRE(result);
+    CHECK_FALSE(result->ok);
+    CHECK(result->notes.size() == 1);
+    CHECK(Json::parse(result->text)["authorizations"]["n/p"]["rules"] == Json::parse(R"([{"clauses":[{"matches":[{}]}]}])"));
+}
+
+TEST_CASE("convert: of objects that cannot be read there is no answer, only what to do") {
     const Folder folder;
     folder.write("a.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: P}\n---\napiVersion: v1\nkind: Pod\n");
     const auto result = convert_files({.files = {folder.path}, .settings = {}});

@@ -13,12 +13,12 @@ namespace {
 base::Result<int> convert(const Context& context, const ConvertOptions& options) {
     const ConvertResult result = TRY(convert_files(options));
     for (const std::string& note : result.notes) context.note(note);
-    if (!result.ok) return kFailed;
+    if (result.text.empty()) return kFailed;
     if (context.globals.output == "yaml")
         context.print(TRY(parse_json(result.text, "the conversion")));
     else
         context.out << result.text;
-    return kOk;
+    return result.ok ? kOk : kFailed;
 }
 
 }  // namespace

@@ -41,6 +41,7 @@ base::Result<ConvertResult> convert_files(const ConvertOptions& options) {
     for (const std::string& path : options.files)
         for (const std::string& file : TRY(files_of(path))) reader.add(TRY(read_text_file(file)), file == "-" ? "stdin" : file);
     cluster::Diagnostics& problems = reader.problems();
+    const bool readable = problems.error_count() == 0;
     const cluster::Outputs outputs = cluster::convert(reader.objects(), options.settings, problems);
 
     ConvertResult out;
@@ -50,7 +51,7 @@ base::Result<ConvertResult> convert_files(const ConvertOptions& options) {
     std::string kinds;
     for (const auto& [kind, count] : reader.passed_over()) kinds += (kinds.empty() ? "" : ", ") + std::to_string(count) + ' ' + kind;
     if (!kinds.empty()) out.notes.push_back("passed over, for the mesh does not depend on them: " + kinds);
-    if (out.ok) out.text = cluster::to_json(outputs, options.settings);
+    if (readable) out.text = cluster::to_json(outputs, options.settings);
     return out;
 }
 

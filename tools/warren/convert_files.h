@@ -16,9 +16,9 @@ struct ConvertOptions {
 };
 
 struct ConvertResult {
-    std::string text;                // JSON; empty when there are errors
+    std::string text;                // JSON; empty when an object could not be read, for a controller refuses its file
     std::vector<std::string> notes;  // for standard error: errors, warnings, kinds passed over
-    bool ok = false;
+    bool ok = false;                 // no errors, neither of reading nor of conversion
 };
 
 // An Error only when a file cannot be read.
