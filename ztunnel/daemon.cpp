@@ -118,6 +118,7 @@ base::Result<void> Daemon::start_names() {
     dns.names.ipv6 = settings_.proxy.sockets.ipv6;
     dns.sockets = settings_.proxy.sockets;
     dns.workload_wait = settings_.proxy.workload_wait;
+    dns.record_wait = settings_.proxy.record_wait;
     ResolvConf resolv_conf = TRY(read_resolv_conf("/etc/resolv.conf"));
     if (settings_.mode == ProxyMode::Dedicated) dns.names.search_domains = resolv_conf.search;
     dns_.emplace(DnsService{std::move(dns), std::move(resolv_conf), TRY(DnsMetrics::create(registry_))});

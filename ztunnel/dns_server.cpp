@@ -4,7 +4,9 @@
 #include "base/bytes.h"
 #include "base/log.h"
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 
 #include <sys/epoll.h>
 
@@ -122,7 +124,10 @@ class DnsServer::Pending final : public base::Buried, public base::Link<Pending>
           wait_(base::Timer::of<&Pending::on_wait>(*this)) {
         query.question = dns::Bytes(bytes).subspan(dns::kHeaderBytes, asked.question.size());
     }
-    void wait_for_record() { server_.context_.loop.arm(wait_, server_.context_.settings.workload_wait); }
+    void wait_for_record() {
+        const DnsSettings& settings = server_.context_.settings;
+        server_.context_.loop.arm(wait_, std::min(settings.record_wait, settings.workload_wait));
+    }
     [[nodiscard]] bool waits_for_record() const { return exchange == nullptr; }
     void ask() {
         server_.context_.loop.disarm(wait_);
@@ -142,7 +147,13 @@ class DnsServer::Pending final : public base::Buried, public base::Link<Pending>
     std::unique_ptr<DnsExchange> exchange;
 
   private:
-    void on_wait() { server_.give_up(*this); }
+    void on_wait() {
+        const DnsSettings& settings = server_.context_.settings;
+        if (const policy::WorkloadRef stand_in = server_.context_.pod.stand_in()) return server_.answer(*this, *stand_in);
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(began + settings.workload_wait - server_.context_.loop.now());
+        if (left <= std::chrono::milliseconds(0)) return server_.give_up(*this);
+        server_.context_.loop.arm(wait_, left);
+    }
     void on_answer(const DnsExchange::Answer& answer) override { server_.finish(*this, answer); }
     DnsServer& server_;
     base::Timer wait_;
@@ -321,12 +332,13 @@ void DnsServer::on_mesh_change() {
     while (Pending* pending = all.pop_front()) {
         pending_.push_back(*pending);
         if (!pending->waits_for_record()) continue;
-        if (answer_locally(pending->origin, pending->query, *local)) {
-            bury(*pending);
-        } else {
-            forward(*pending);
-        }
+        answer(*pending, *local);
     }
+}
+
+void DnsServer::answer(Pending& pending, const policy::Workload& client) {
+    if (answer_locally(pending.origin, pending.query, client)) return bury(pending);
+    forward(pending);
 }
 
 base::Result<std::vector<base::Fd>> DnsServer::hold_sockets() const {

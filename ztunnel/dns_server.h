@@ -26,6 +26,8 @@ class DnsPod {
     // The pod's own record in the current snapshot; null while unknown.
     virtual const policy::Workload* local() = 0;
     virtual const policy::Snapshot& snapshot() = 0;
+    // Serves for the record while that has not come, if anything may (stand_in.h).
+    virtual policy::WorkloadRef stand_in() { return {}; }
 
   protected:
     ~DnsPod() = default;
@@ -85,6 +87,7 @@ class DnsServer final : private DnsTcpClient::Owner {
     [[nodiscard]] const policy::Workload* source();
     // False: not of the mesh.
     bool answer_locally(const Origin& origin, const dns::Query& query, const policy::Workload& client);
+    void answer(Pending& pending, const policy::Workload& client);
     void forward(Pending& pending);
     void finish(Pending& pending, const DnsExchange::Answer& answer);
     void hand_on(const Pending& pending, const DnsExchange::Answer& answer, uint32_t age_s);

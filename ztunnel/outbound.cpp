@@ -10,9 +10,11 @@ namespace warren::ztunnel {
 
 namespace {
 
+constexpr std::string_view kNotWhoItSaid = "the pod's record, or another's with its address, contradicts the node agent";
+
 policy::Route route_for(PodProxy& pod, const Captured& captured) {
     policy::RouteRequest request;
-    request.source = pod.local();
+    request.source = captured.source(pod);
     request.client = captured.client.ip;
     request.destination = captured.destination;
     request.network = pod.network();
@@ -58,6 +60,8 @@ void Outbound::dispatch(PodProxy& pod, Captured captured) {
 }
 
 void Outbound::start(PodProxy& pod, Captured captured, policy::Route route) {
+    if (pod.local() != nullptr) captured.stand_in = {};
+    if (captured.stand_in && !pod.still_stands(*captured.stand_in)) return wait_for_record(pod, std::move(captured));
     switch (route.action) {
         case policy::RouteAction::Refuse: return refuse(pod, captured, policy::to_string(route.reason), policy::to_string(route.reason));
         case policy::RouteAction::Passthrough:
@@ -80,7 +84,7 @@ void Outbound::refuse(PodProxy& pod, const Captured& captured, std::string_view 
 OutboundStream::OutboundStream(PodProxy& pod, Captured captured, policy::Route route)
     : StreamRelay(pod.worker().loop, pod.buffers, std::move(captured.fd)),
       pod_(pod),
-      source_(pod.local()),
+      source_(captured.source(pod)),
       captured_(std::move(captured)),
       route_(std::move(route)) {}
 
@@ -136,7 +140,7 @@ void OutboundStream::on_tunnel(base::Result<Tunnel*> tunnel) {
             flag = ResponseFlag::IdentityError;
         }
         return failed(base::Error{error.code, 0, "", std::move(text)}, flag,
-                      flag != ResponseFlag::IdentityError ? Again::Elsewhere : Again::No);
+                      flag != ResponseFlag::IdentityError ? Again::Elsewhere : Again::Later);
     }
     const RequestTexts texts = request_texts();
     const Header headers[] = {
@@ -171,6 +175,16 @@ void OutboundStream::learn_destination(const H2Response& response) {
     record_->learn_destination(policy::parse_baggage(baggage), tunnel_->peer().identity.uri());
 }
 
+void OutboundStream::check_stand_in() {
+    if (over_ || !captured_.stand_in) return;
+    const bool fine = pod_.still_stands(*captured_.stand_in);
+    if (fine && pod_.local() == nullptr) return;
+    captured_.stand_in = {};
+    if (fine) return;
+    captured_.record_until = {};
+    StreamRelay::cut(std::string(kNotWhoItSaid));
+}
+
 void OutboundStream::on_closed(const H2Reset* reset) {
     if (over_) {  // another endpoint has the connection now
         tunnel_ = nullptr;
@@ -193,13 +207,15 @@ void OutboundStream::failed(base::Error why, ResponseFlag flag, Again again) {
     if (over_) return;
     const int most = pod_.worker().settings.endpoint_attempts;
     const bool anywhere = again == Again::Anywhere && captured_.refused + 1 < most;
-    if (anywhere || (again != Again::No && can_try_another(pod_, route_, captured_, most))) {
+    const bool later = again == Again::Later && captured_.record_until && loop_.now() < *captured_.record_until;
+    const bool elsewhere = (again == Again::Elsewhere || again == Again::Anywhere) && can_try_another(pod_, route_, captured_, most);
+    if (anywhere || later || elsewhere) {
         over_ = true;
         record_->handed_on();
-        record_->close(flag, why.message() + (anywhere ? "; trying again" : "; trying another endpoint"));
+        record_->close(flag, why.message() + (anywhere || later ? "; trying again" : "; trying another endpoint"));
         if (anywhere) {
             ++captured_.refused;
-        } else {
+        } else if (!later) {
             captured_.tried.push_back(route_.destination->uid);
         }
         captured_.fd = std::move(fd_);
@@ -213,6 +229,7 @@ void OutboundStream::failed(base::Error why, ResponseFlag flag, Again again) {
         Captured next = std::move(captured_);
         // A stream that is still open tells us of its end first; until then this object stays.
         if (tunnel_ == nullptr) loop_.bury(std::unique_ptr<base::Buried>(this));
+        if (later) return wait_for_certificate(pod, std::move(next));
         return Outbound::dispatch(pod, std::move(next));
     }
     flag_ = flag;
@@ -243,6 +260,7 @@ OutboundTcp::OutboundTcp(PodProxy& pod, Captured captured, policy::Route route)
     : TcpRelay(pod.worker().loop, pod.worker().chunks, std::move(captured.fd)),
       pod_(pod),
       client_(captured.client),
+      stand_in_(captured.stand_in),
       route_(std::move(route)) {}
 
 void OutboundTcp::start(PodProxy& pod, Captured captured, policy::Route route) {
@@ -255,7 +273,7 @@ void OutboundTcp::start(PodProxy& pod, Captured captured, policy::Route route) {
     f.src = self->client_;
     f.dst = to;
     f.original_dst = original;
-    f.src_workload = policy::WorkloadRef(pod.local());
+    f.src_workload = self->stand_in_ ? self->stand_in_ : policy::WorkloadRef(pod.local());
     f.dst_workload = self->route_.endpoint;
     f.dst_service = self->route_.service;
     f.passthrough = self->route_.action == policy::RouteAction::Passthrough;
@@ -275,6 +293,13 @@ void OutboundTcp::on_dialled(int os) {
     flag_ = ResponseFlag::None;
     auto started = start_relay(pod_.worker().settings.half_closed_timeout);
     if (!started) TcpRelay::cut(started.error().message());
+}
+
+void OutboundTcp::on_mesh_change() {
+    if (!stand_in_) return;
+    const bool fine = pod_.still_stands(*stand_in_);
+    if (!fine || pod_.local() != nullptr) stand_in_ = {};
+    if (!fine) TcpRelay::cut(std::string(kNotWhoItSaid));
 }
 
 void OutboundTcp::on_progress() {

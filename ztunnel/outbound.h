@@ -26,6 +26,10 @@ struct Captured {
     std::vector<policy::Text> tried;                // endpoints that failed
     int refused = 0;                                // times a peer did nothing with the request
     std::optional<base::MonoTime> wait_until = {};  // for names of the mesh that are asked for on demand; from the first wait on
+    std::optional<base::MonoTime> record_until =
+        {};                             // for the pod's own record, and a certificate that may be refused until then; as above
+    policy::WorkloadRef stand_in = {};  // while there is no record (stand_in.h)
+    [[nodiscard]] const policy::Workload* source(PodProxy& pod) const { return pod.local() != nullptr ? pod.local() : stand_in.get(); }
 };
 
 class Outbound {
@@ -49,7 +53,8 @@ class OutboundStream final : public StreamRelay, public PodConnection, public Tu
     void on_tunnel(base::Result<Tunnel*> tunnel) override;
     void on_response(const H2Response& response) override;
     void on_relay_end(const RelayEnd& end) override;
-    void on_mesh_change() override {}  // outbound connections are not re-judged here: the destination's side does
+    // Outbound connections are not re-judged here, the destination's side does; only whether the node agent was right.
+    void on_mesh_change() override { check_stand_in(); }
     void cut(const std::string& why) override {
         drained_ = true;
         StreamRelay::cut(why);
@@ -63,9 +68,11 @@ class OutboundStream final : public StreamRelay, public PodConnection, public Tu
     [[nodiscard]] TunnelKey key() const;
     [[nodiscard]] RequestTexts request_texts() const;
     void learn_destination(const H2Response& response);
+    void check_stand_in();
     [[nodiscard]] TrafficFacts facts() const;
     // Elsewhere: another endpoint may answer. Anywhere: the peer did nothing with the request, so the same endpoint may take it too.
-    enum class Again : uint8_t { No, Elsewhere, Anywhere };
+    // Later: the certificate of a pod whose record is on its way.
+    enum class Again : uint8_t { No, Elsewhere, Anywhere, Later };
     void failed(base::Error why, ResponseFlag flag, Again again);
     void report_bytes();
 
@@ -92,7 +99,7 @@ class OutboundTcp final : public TcpRelay, public PodConnection {
     void on_dialled(int os) override;
     void on_relay_end(const RelayEnd& end) override;
     void on_progress() override;
-    void on_mesh_change() override {}
+    void on_mesh_change() override;
     void cut(const std::string& why) override {
         drained_ = true;
         TcpRelay::cut(why);
@@ -100,6 +107,7 @@ class OutboundTcp final : public TcpRelay, public PodConnection {
 
     PodProxy& pod_;
     base::SockAddr client_;
+    policy::WorkloadRef stand_in_;
     policy::Route route_;
     std::unique_ptr<TrafficRecord> record_;
     uint64_t reported_up_ = 0, reported_down_ = 0;

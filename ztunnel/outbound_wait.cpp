@@ -12,24 +12,50 @@
 namespace warren::ztunnel {
 namespace {
 
-// A connection whose local workload has not arrived yet (contract 5.2 step 2): waits for it, for a bounded time.
+// As long as the certificate store waits after a first refusal (contract 2.5), and a little.
+constexpr auto kCertificateRetry = std::chrono::milliseconds(1'100);
+
+// A connection whose local workload has not arrived yet (contract 5.2 step 2): waits for it, for a bounded time. Where the node agent's
+// word may serve instead (stand_in.h), it does after a short one.
 class WaitForRecord final : public PodConnection, public base::Buried {
   public:
-    static void start(PodProxy& pod, Captured captured) {
-        auto* self = new WaitForRecord(pod, std::move(captured));
+    enum class For : uint8_t { Record, Certificate };
+    static void start(PodProxy& pod, Captured captured, For what) {
+        auto* self = new WaitForRecord(pod, std::move(captured), what);
+        WorkerContext& worker = pod.worker();
         pod.enter(*self);
-        pod.worker().loop.arm(self->timer_, pod.worker().settings.workload_wait);
+        if (!self->captured_.record_until) self->captured_.record_until = worker.loop.now() + worker.settings.workload_wait;
+        self->captured_.stand_in = {};
+        // On demand: asked for now, it is known in time whether the address is somebody else's.
+        if (what == For::Record) (void)pod.source_at(self->captured_.client.ip);
+        self->arm(what == For::Record ? worker.settings.record_wait : kCertificateRetry);
     }
 
   private:
-    WaitForRecord(PodProxy& pod, Captured captured)
-        : pod_(pod), captured_(std::move(captured)), timer_(base::Timer::of<&WaitForRecord::on_timeout>(*this)) {}
+    WaitForRecord(PodProxy& pod, Captured captured, For what)
+        : pod_(pod), captured_(std::move(captured)), what_(what), timer_(base::Timer::of<&WaitForRecord::on_timeout>(*this)) {}
+    void arm(std::chrono::milliseconds most) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(*captured_.record_until - pod_.worker().loop.now());
+        pod_.worker().loop.arm(timer_, std::clamp(left, std::chrono::milliseconds(0), most));
+    }
     void on_mesh_change() override {
-        if (over_ || pod_.local() == nullptr) return;
+        if (!over_ && (waited_ || what_ == For::Record)) (void)go_on();
+    }
+    bool go_on() {
+        if (pod_.local() == nullptr) {
+            if (!waited_) return false;
+            captured_.stand_in = pod_.stand_in(captured_.client.ip);
+            if (!captured_.stand_in) return false;
+        }
         depart();
         Outbound::dispatch(pod_, std::move(captured_));
+        return true;
     }
     void on_timeout() {
+        waited_ = true;
+        if (go_on()) return;
+        const auto left = *captured_.record_until - pod_.worker().loop.now();
+        if (left > std::chrono::nanoseconds(0)) return arm(std::chrono::ceil<std::chrono::milliseconds>(left));
         depart();
         Outbound::refuse(pod_, captured_, policy::to_string(policy::Reason::UnknownSource), "unknown source");
     }
@@ -46,7 +72,9 @@ class WaitForRecord final : public PodConnection, public base::Buried {
     }
     PodProxy& pod_;
     Captured captured_;
+    const For what_;
     base::Timer timer_;
+    bool waited_ = false;  // as long as it should before anybody's word but the mesh's
     bool over_ = false;
 };
 
@@ -108,7 +136,7 @@ class WaitForNames final : public PodConnection, public base::Buried {
     // False: nothing to wait for.
     static bool start(PodProxy& pod, Captured& captured) {
         WorkerContext& worker = pod.worker();
-        const policy::Workload* local = pod.local();
+        const policy::Workload* local = captured.source(pod);
         if (worker.on_demand == nullptr || local == nullptr) return false;
         OnDemand& table = *worker.on_demand;
         const policy::NetworkAddress destination{pod.network(), captured.destination.ip};
@@ -169,7 +197,10 @@ class WaitForNames final : public PodConnection, public base::Buried {
 
 }  // namespace
 
-void wait_for_record(PodProxy& pod, Captured captured) { WaitForRecord::start(pod, std::move(captured)); }
+void wait_for_record(PodProxy& pod, Captured captured) { WaitForRecord::start(pod, std::move(captured), WaitForRecord::For::Record); }
+void wait_for_certificate(PodProxy& pod, Captured captured) {
+    WaitForRecord::start(pod, std::move(captured), WaitForRecord::For::Certificate);
+}
 bool wait_for_names(PodProxy& pod, Captured& captured) { return WaitForNames::start(pod, captured); }
 void wait_for_address(PodProxy& pod, Captured captured, policy::Route route) {
     WaitForAddress::start(pod, std::move(captured), std::move(route));

@@ -10,6 +10,8 @@ namespace warren::ztunnel {
 
 // The pod may be faster than the control plane (contract 5.2 step 2).
 void wait_for_record(PodProxy& pod, Captured captured);
+// The authority may hear of a pod later than the pod's first connection comes; asked again within the time of wait_for_record().
+void wait_for_certificate(PodProxy& pod, Captured captured);
 // False: nothing to wait for, and captured is untouched (contract 3.6).
 [[nodiscard]] bool wait_for_names(PodProxy& pod, Captured& captured);
 // The route has a hostname to resolve (contract 5.3, IP selection 4).

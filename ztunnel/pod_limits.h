@@ -98,11 +98,13 @@ struct PodCounts {
     uint64_t accept_pauses = 0;  // a listener waited for a free descriptor of the process
     uint64_t credit_held = 0;    // times a peer's credit was held back because the pod's applications do not read
     uint64_t tunnel_dials = 0;
+    uint64_t stand_ins = 0;  // outbound connections and DNS queries that the node agent's word served for, not a record
     void add(const PodCounts& other) {
         for (size_t i = 0; i < kPodLimits; ++i) refused[i] += other.refused[i];
         accept_pauses += other.accept_pauses;
         credit_held += other.credit_held;
         tunnel_dials += other.tunnel_dials;
+        stand_ins += other.stand_ins;
     }
 };
 

@@ -5,6 +5,7 @@
 #include "ztunnel/inbound_plaintext.h"
 #include "ztunnel/inbound_tunnel.h"
 #include "ztunnel/outbound.h"
+#include "ztunnel/stand_in.h"
 #include "ztunnel/tunnel_pool.h"
 
 #include <sys/epoll.h>
@@ -75,7 +76,10 @@ PodProxy::PodProxy(WorkerContext& worker, std::shared_ptr<const PodInfo> pod)
       sockets_(pod_->netns ? &*pod_->netns : nullptr, worker.home, worker.settings.sockets),
       pool_(std::make_unique<TunnelPool>(*this)) {}
 
-PodProxy::~PodProxy() { cut_all(std::string(kPodGone)); }
+PodProxy::~PodProxy() {
+    cut_all(std::string(kPodGone));
+    forget_stand_in();
+}
 
 base::Result<std::unique_ptr<PodProxy>> PodProxy::start(WorkerContext& worker, std::shared_ptr<const PodInfo> pod) {
     std::unique_ptr<PodProxy> proxy(new PodProxy(worker, std::move(pod)));
@@ -111,6 +115,9 @@ void PodProxy::refresh() {
     const policy::Workload* found = seen_->local_workload(pod_->ns, pod_->name, pod_->service_account, worker_.settings.node_name);
     local_ = policy::WorkloadRef(found);
     policies_ = found != nullptr ? seen_->policies_for(*found) : nullptr;
+    if (found == nullptr) return;
+    had_record_ = true;
+    worker_.neighbour = local_;
 }
 
 const policy::Workload* PodProxy::local() {
@@ -125,7 +132,54 @@ const policy::PolicySet& PodProxy::policies() {
     return policies_ ? *policies_ : unknown;
 }
 
-PodCounts PodProxy::counts() const { return {use.refused(), accept_pauses_, buffers.reached, pool_->dials()}; }
+// A record that was there and is gone is the mesh's word that the pod is: only what has not come yet is stood in for.
+bool PodProxy::may_stand_in() {
+    return local() == nullptr && !had_record_ && pod_->netns && !pod_->inbound_only && !pod_->service_account.empty() &&
+           worker_.settings.record_wait < worker_.settings.workload_wait;
+}
+
+policy::WorkloadRef PodProxy::stand_in(base::IpAddr client) {
+    if (!may_stand_in() || source_at(client)) return {};
+    return stand_in_ && stand_in_->has_address(client) ? ++stand_ins_, stand_in_ : made_stand_in(client);
+}
+
+// Of a DNS query, which comes from loopback: what is answered depends on the namespace and the network alone.
+policy::WorkloadRef PodProxy::stand_in() {
+    if (!may_stand_in()) return {};
+    return stand_in_ ? ++stand_ins_, stand_in_ : made_stand_in(base::IpAddr::v4(0x7f000001));
+}
+
+policy::WorkloadRef PodProxy::made_stand_in(base::IpAddr address) {
+    ++stand_ins_;
+    const ProxySettings& settings = worker_.settings;
+    stand_in_ = make_stand_in({.ns = pod_->ns,
+                               .name = pod_->name,
+                               .service_account = pod_->service_account,
+                               .trust_domain = settings.trust_domain,
+                               .cluster_id = settings.cluster_id,
+                               .node = settings.node_name,
+                               .network = settings.network,
+                               .neighbour = worker_.neighbour.get()},
+                              address);
+    return stand_in_;
+}
+
+bool PodProxy::still_stands(const policy::Workload& stand_in) {
+    if (const policy::Workload* record = local()) return record->identity() == stand_in.identity();
+    return !source_at(stand_in.addresses.front());
+}
+
+// With a record the certificate goes when the record does (proxy.cpp); one that never came takes nothing along.
+void PodProxy::forget_stand_in() {
+    if (!stand_in_ || had_record_) return;
+    const policy::Identity identity = stand_in_->identity();
+    bool used = false;
+    worker_.snapshot->each_workload(
+        [&](const policy::Workload& w) { used = used || (w.node.view() == worker_.settings.node_name && w.identity() == identity); });
+    if (!used) worker_.certs.forget(identity);
+}
+
+PodCounts PodProxy::counts() const { return {use.refused(), accept_pauses_, buffers.reached, pool_->dials(), stand_ins_}; }
 
 policy::WorkloadRef PodProxy::source_at(base::IpAddr ip) const {
     const policy::NetworkAddress address{network(), ip};
@@ -151,8 +205,8 @@ void PodProxy::on_mesh_change() {
 }
 
 void PodProxy::on_trust_change() {
-    if (local() != nullptr)
-        if (const auto context = worker_.certs.current(local()->identity())) pool_->on_trust_change(*context);
+    if (const policy::Workload* who = local() != nullptr ? local() : stand_in_.get())
+        if (const auto context = worker_.certs.current(who->identity())) pool_->on_trust_change(*context);
     base::LinkList<PodConnection> all;
     all.take(connections_);
     while (PodConnection* connection = all.pop_front()) {

@@ -79,6 +79,7 @@ struct WorkerContext {
     base::LinkList<HandshakeOf<WorkerContext>> handshakes{};  // of all pods, oldest first; not owned
     size_t handshake_count = 0;
     uint64_t handshakes_refused = 0;
+    policy::WorkloadRef neighbour{};  // a record of this node, the one seen last: for stand-ins
 };
 
 // A live connection of a pod. The pod tells it of changes; it removes itself when it dies.
@@ -113,6 +114,11 @@ class PodProxy final : private DnsPod {
     // The pod's own record, null while unknown; and the policies that select it.
     [[nodiscard]] const policy::Workload* local() override;
     [[nodiscard]] const policy::PolicySet& policies();
+    // For the source of an outbound connection while no record of the pod has come (stand_in.h); null where that may not be: the mesh knows
+    // the client's address as somebody's, the pod had a record once, or nobody but the mesh says who the pod is (dedicated mode).
+    [[nodiscard]] policy::WorkloadRef stand_in(base::IpAddr client);
+    // May what began with this stand-in go on? No: the record has come and says another identity, or the address is somebody else's.
+    [[nodiscard]] bool still_stands(const policy::Workload& stand_in);
     [[nodiscard]] policy::Text network() const { return worker_.settings.network; }
     // Whose address that is, for the record of a connection from it: null while unknown, which a connection does not wait for.
     [[nodiscard]] policy::WorkloadRef source_at(base::IpAddr ip) const;
@@ -140,6 +146,10 @@ class PodProxy final : private DnsPod {
     class Listener;
     PodProxy(WorkerContext& worker, std::shared_ptr<const PodInfo> pod);
     const policy::Snapshot& snapshot() override { return *worker_.snapshot; }
+    policy::WorkloadRef stand_in() override;
+    [[nodiscard]] bool may_stand_in();
+    policy::WorkloadRef made_stand_in(base::IpAddr address);
+    void forget_stand_in();
     void refresh();
 
     WorkerContext& worker_;
@@ -154,7 +164,9 @@ class PodProxy final : private DnsPod {
     std::shared_ptr<const policy::Snapshot> seen_;
     policy::WorkloadRef local_;
     std::shared_ptr<const policy::PolicySet> policies_;
-    uint64_t accept_pauses_ = 0;
+    policy::WorkloadRef stand_in_;  // made last
+    bool had_record_ = false;
+    uint64_t accept_pauses_ = 0, stand_ins_ = 0;
     bool accepting_ = true;
 };
 

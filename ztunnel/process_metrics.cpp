@@ -93,6 +93,9 @@ void collect_workers(Collection& to, const std::vector<WorkerGauges>& workers, s
     to.counter("warren_credit_held_total", "Times a peer's credit was held back for applications that do not read (unstable).", {},
                static_cast<double>(pods.credit_held));
     to.counter("warren_pool_dials_total", "Outbound tunnels dialled (unstable).", {}, static_cast<double>(pods.tunnel_dials));
+    to.counter("warren_sources_without_record_total",
+               "Connections and DNS queries of new pods that went on before their pod's record had come (unstable).", {},
+               static_cast<double>(pods.stand_ins));
     to.gauge("warren_pool_tunnels", "Outbound tunnels that are open (unstable).", {}, static_cast<double>(tunnels));
 }
 

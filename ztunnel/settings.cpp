@@ -129,6 +129,9 @@ void settle_proxy(const RawSettings& raw, uint64_t descriptors, Settings& to) {
     p.pool_streams = raw.pool_streams;
     p.pool_idle = cast<milliseconds>(raw.pool_idle);
     p.connect_timeout = cast<milliseconds>(raw.connect);
+    p.record_wait = cast<milliseconds>(raw.record_wait);
+    p.trust_domain = to.own.trust_domain;
+    p.cluster_id = to.cluster_id;
     p.half_closed_timeout = cast<milliseconds>(raw.half_closed);
     p.limits.connections_per_pod = raw.connections_per_pod;
     p.limits.streams_per_pod = raw.streams_per_pod;

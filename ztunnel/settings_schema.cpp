@@ -81,7 +81,7 @@ void declare_process(Schema& s, RawSettings& raw, Settings& to) {
     s.text(var("POD_NAME", "own pod, in the node id"), to.own.pod_name);
     s.text(var("POD_NAMESPACE", "own pod, in the node id"), to.own.pod_namespace);
     s.text(var("SERVICE_ACCOUNT", "own identity"), to.own.service_account);
-    s.text(var("TRUST_DOMAIN", "of the own identity only"), to.own.trust_domain);
+    s.text(var("TRUST_DOMAIN", "of the own identity, and of a node's first pods while their records are on the way"), to.own.trust_domain);
     s.text(var("KUBERNETES_SERVICE_HOST", "its presence selects the in-cluster control plane"), raw.kubernetes_host);
     s.text(var("PROXY_CONFIG", "ProxyConfig as YAML or JSON, over the mesh config file"), raw.proxy_config, 1 << 20);
     s.text(var("PREFERED_SERVICE_NAMESPACE", "breaks ties between services of one hostname"), to.preferred_service_namespace);
@@ -153,6 +153,8 @@ void declare_tunnels(Schema& s, RawSettings& raw, Settings& to) {
     s.choice(var("WARREN_TLS_RECORDS", "tlsRecords: who seals TLS records"), to.proxy.records,
              {{"warren", TlsRecords::Warren}, {"openssl", TlsRecords::OpenSsl}});
     s.duration(var("WARREN_CONNECT_TIMEOUT", "for a TCP connection upstream"), raw.connect, 100ms, 10min);
+    s.duration(var("WARREN_RECORD_WAIT", "for a new pod's own record, before the node agent's word serves for its connections; 5s: never"),
+               raw.record_wait, 0ms, 5s);
     s.duration(var("WARREN_HANDSHAKE_TIMEOUT", "for a TLS handshake"), raw.handshake, 100ms, 10min);
     s.duration(var("WARREN_HALF_CLOSED_TIMEOUT", "a connection with one side closed ends after"), raw.half_closed, 1s, kLongest);
     s.integer<uint32_t>(var("WARREN_CONNECTIONS_PER_POD", "on one worker"), raw.connections_per_pod, 1, 10'000'000);

@@ -211,6 +211,9 @@ class DnsLab final : public ztunnel::DnsPod {
 
     const policy::Workload* local() override { return known ? current->local_workload("ns1", "client", "default", "") : nullptr; }
     const policy::Snapshot& snapshot() override { return *current; }
+    policy::WorkloadRef stand_in() override {
+        return stands_in ? policy::WorkloadRef(current->local_workload("ns1", "client", "default", "")) : policy::WorkloadRef();
+    }
 
     std::unique_ptr<base::Loop> loop = make_loop();
     base::metrics::Registry registry;
@@ -220,7 +223,7 @@ class DnsLab final : public ztunnel::DnsPod {
     ztunnel::ResolvConf conf;
     policy::Random random{7};
     std::shared_ptr<const policy::Snapshot> current;
-    bool known = true;
+    bool known = true, stands_in = false;
     std::unique_ptr<ztunnel::DnsServer> server;
 
   private:

@@ -223,6 +223,24 @@ TEST_CASE("dns server: a pod whose record is unknown waits for it, and gets SERV
     CHECK(lab.server->pending() == 0);
 }
 
+TEST_CASE("dns server: after a short wait the node agent's word serves for a record that has not come") {
+    MeshFixture mesh;
+    build(mesh);
+    DnsLab lab(mesh);
+    lab.known = false;
+    lab.stands_in = true;
+    lab.settings.workload_wait = 1h;
+    lab.settings.record_wait = 20ms;
+    lab.name_server(answers("3.3.3.3"));
+    lab.start();
+    Client client = lab.client(false);
+    client.send(wire::query({.name = "www.google.com", .id = 1}));
+    client.send(wire::query({.name = "elsewhere.example", .id = 2}));
+    CHECK(client.reply(1)->text() == "1.1.1.1");
+    CHECK(client.reply(2)->text() == "3.3.3.3");
+    CHECK(lab.server->pending() == 0);
+}
+
 TEST_CASE("dns server: concurrent queries are bounded and counted") {
     MeshFixture mesh;
     build(mesh);
