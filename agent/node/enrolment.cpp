@@ -208,6 +208,7 @@ base::Result<void> Enrolment::join(Member& member, PodNetns netns) {
 void Enrolment::hand_over(Member& member) {
     member.told = true;
     member.acknowledged = false;
+    member.refused = false;
     member.attempt = ++attempts_;
     parts_.tunnel.pod_ready(member.pod, member.netns->netns(),
                             [inbox = inbox_, uid = member.pod->uid, attempt = member.attempt](base::Result<void> result) {
@@ -221,15 +222,22 @@ void Enrolment::answered(const Answer& answer) {
     Member& member = *found->second;
     if (answer.result) {
         member.acknowledged = true;
+        member.tell_delay = {};
     } else {
+        member.refused = true;
         ++counts_.tunnel_refusals;
-        WARREN_LOG(kArea, base::log::Level::Warn, "the tunnel refuses a pod: its connections are refused until it takes it",
-                   {"pod", called(*member.pod)}, {"error", answer.result.error().message()});
+        if (member.tell_delay == std::chrono::milliseconds(0))
+            WARREN_LOG(kArea, base::log::Level::Warn, "the tunnel refuses a pod: its connections are refused until it takes it",
+                       {"pod", called(*member.pod)}, {"error", answer.result.error().message()});
     }
     if (member.state == Member::State::Waiting)
         capture(member);
     else if (member.state == Member::State::Captured && member.acknowledged)
         parts_.listener.tunnel_acknowledged(enrolled(member));
+    // The tunnel tries again by itself; only an answer tells when it succeeded, and whoever starts the pod waits for that.
+    if (!member.refused || member.state != Member::State::Captured) return;
+    member.tell_delay = std::clamp(member.tell_delay * 2, settings_.retry_first, settings_.retry_most);
+    parts_.loop.arm(member.timer, member.tell_delay);
 }
 
 void Enrolment::waited(Member& member) {
@@ -277,6 +285,7 @@ void Enrolment::capture(Member& member) {
 
 void Enrolment::fail(Member& member, base::Error error) {
     const bool for_good = error.code == base::Errc::Denied;
+    member.refused = false;  // looked at again, which hands it over again
     if (for_good || error.code == base::Errc::Exists || error.code == base::Errc::Exhausted) ++counts_.refused;
     if (member.state != Member::State::Captured) member.state = for_good ? Member::State::Refused : Member::State::Failing;
     if (member.why != error.message()) {

@@ -44,6 +44,8 @@ struct Enrolment::Member final : base::IoHandler {
     void on_timer() {
         if (state == State::Waiting)
             owner.waited(*this);
+        else if (state == State::Captured && refused)
+            owner.hand_over(*this);
         else
             owner.look(*this);
     }
@@ -57,9 +59,11 @@ struct Enrolment::Member final : base::IoHandler {
     std::vector<base::IpAddr> addresses;
     uint64_t attempt = 0;  // of handing over; an answer to an earlier one counts no more
     bool told = false, acknowledged = false;
+    bool refused = false;     // by the tunnel, the last time
     bool redirected = false;  // captured as an enrolled pod, not as an observed one
     std::string why;          // it fails
     std::chrono::milliseconds delay{0};
+    std::chrono::milliseconds tell_delay{0};  // before a tunnel that refused is told again
     base::Timer timer;
 };
 

@@ -43,6 +43,7 @@ class ZdsConnection final : public base::IoHandler, public base::Buried {
     void update();
     // The server has, has not any more, or (replaced) has in another namespace the pod of that uid.
     void changed(const std::string& uid, bool replaced);
+    [[nodiscard]] bool refuses(const std::string& uid) const { return refused_.contains(uid); }
     void end();
 
     [[nodiscard]] TunnelStatus status() const;

@@ -35,7 +35,11 @@ class Server final : public ZdsServer, public ZdsOwner, private base::IoHandler 
         const std::string uid = pod.uid;
         const auto found = pods_.find(uid);
         const bool replaced = found != pods_.end();
-        if (replaced && *found->second.netns == *pod.netns) return;
+        if (replaced && *found->second.netns == *pod.netns) {
+            // Told already; once more only where it was refused.
+            if (!connections_.empty() && connections_.back()->refuses(uid)) connections_.back()->changed(uid, true);
+            return;
+        }
         pods_[uid] = std::move(pod);
         tell(uid, replaced);
     }

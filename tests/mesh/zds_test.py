@@ -69,6 +69,18 @@ class Sessions(MeshCase):
         self.assertEqual(w.n1.metric("workload_manager_pending_proxy_count"), 0)
         self.assertEqual(self.call(), "answered")
 
+    def test_a_waiting_pod_starts_though_the_session_is_never_quiet(self):
+        w = self.world
+        self.assertEqual(self.agent().delete(w.pods.client), "")
+        blocker = apps.Server(w.pods.client, 15006)
+        self.assertNotEqual(self.agent().add(w.pods.client), "")
+        blocker.close()
+
+        def taken_meanwhile():
+            self.assertEqual(self.agent().add(w.pods.near), "")
+            return listens(w.pods.client, 15001)
+        eventually(taken_meanwhile, "the pod started")
+
     def test_a_waiting_pod_that_is_deleted_is_forgotten(self):
         w = self.world
         self.assertEqual(self.agent().delete(w.pods.client), "")

@@ -207,6 +207,10 @@ TEST_CASE("enrolment: a tunnel that does not answer, refuses or is away leaves t
         agent.must_join(pod_in(netns, "web"));
         CHECK(agent.row(cookie));
         CHECK(agent.enrolment->counts().tunnel_refusals == 1);
+        CHECK_FALSE(agent.heard.pods["web"].tunnel_acknowledged);
+        // Told again, it takes the pod, and whoever waits for that hears of it.
+        agent.tunnel.answers = FakeTunnel::Answers::AtOnce;
+        CHECK(agent.run_until([&] { return agent.heard.pods["web"].tunnel_acknowledged; }));
     }
     SECTION("away: not waited for") {
         Agent agent(lab, {.tunnel_wait = std::chrono::hours(1)});

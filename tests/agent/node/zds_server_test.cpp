@@ -170,6 +170,12 @@ TEST_CASE("zds server: a tunnel hears of every pod, one at a time, then that thi
     CHECK(lab.server->tunnels()[0].pods == 1);
     CHECK(lab.server->tunnels()[0].refused.at("2") == "listen tcp [::]:15008: address in use");
     CHECK(lab.events.taken.size() == 2);
+    lab.add("1");  // told once more only what was refused
+    lab.add("2");
+    CHECK(lab.hear(tunnel) == lab.added("2"));
+    tunnel.ack();
+    CHECK(lab.until([&] { return lab.events.taken.size() == 3; }));
+    CHECK(lab.server->tunnels()[0].refused.empty());
 
     lab.add("3");
     CHECK(lab.hear(tunnel) == lab.added("3"));
