@@ -16,7 +16,11 @@ void GatewayHop::start(PodProxy& pod, GatewayHopRequest request, TunnelWaiter& w
 }
 
 void GatewayHop::on_tunnel(base::Result<Tunnel*> outer) {
-    if (!outer) return fail(std::move(outer).error().with("network gateway"));
+    if (!outer) {
+        base::Error why = std::move(outer).error();  // where it failed decides the flag, so that stays as it is
+        why.detail += why.detail.empty() ? "of the network gateway" : " (network gateway)";
+        return fail(std::move(why));
+    }
     const Header headers[] = {{"baggage", request_.baggage}, {"forwarded", request_.forwarded}, {"traceparent", request_.traceparent}};
     auto id = (*outer)->h2().connect(request_.authority, headers, *this);
     if (!id) return fail(std::move(id).error());

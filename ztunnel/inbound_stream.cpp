@@ -3,6 +3,7 @@
 #include "ztunnel/proxy_protocol.h"
 
 #include <cerrno>
+#include <utility>
 
 #include <sys/epoll.h>
 
@@ -22,14 +23,15 @@ struct RequestHeaders {
 RequestHeaders read_headers(const H2Request& request, const ProxySettings& settings) {
     RequestHeaders out;
     std::vector<std::string_view> baggage;
+    bool forwarded = false;
     for (const Header& h : request.headers) {
-        if (h.first == "forwarded") {
+        // Of these two the first counts: what a hop behind it added is not the word of the one before.
+        if (h.first == "forwarded" && !std::exchange(forwarded, true)) {
             out.forwarded_host = policy::parse_forwarded_host(h.second);
         } else if (h.first == "baggage") {
             baggage.push_back(h.second);
-        } else if (h.first == "x-forwarded-network") {
+        } else if (h.first == "x-forwarded-network" && !std::exchange(out.from_gateway, true)) {
             out.forwarded_network = h.second;
-            out.from_gateway = true;
         }
     }
     if (settings.response_baggage) out.baggage = policy::parse_baggage(baggage);

@@ -136,7 +136,7 @@ void OutboundStream::on_tunnel(base::Result<Tunnel*> tunnel) {
         if (error.code == base::Errc::Timeout && std::string_view(error.where) == "connect") {
             flag = ResponseFlag::NetworkPolicy;
             text += "; a NetworkPolicy may block port 15008";
-        } else if (text.starts_with("certificate")) {
+        } else if (std::string_view(error.where) == kOwnCertificate) {
             flag = ResponseFlag::IdentityError;
         }
         return failed(base::Error{error.code, 0, "", std::move(text)}, flag,
@@ -192,12 +192,16 @@ void OutboundStream::on_closed(const H2Reset* reset) {
     }
     if (Tunnel* tunnel = tunnel_) tunnel->room_made();
     if (!answered_ && reset != nullptr && live()) {
+        const base::Error* cause = tunnel_ != nullptr ? tunnel_->cause() : nullptr;
+        const bool broken = cause != nullptr && cause->code == base::Errc::Protocol;
+        const std::string told = cause != nullptr ? ": " + cause->message() : std::string();
         tunnel_ = nullptr;
         constexpr uint32_t kRefusedStream = 7;  // RFC 9113 7, also what a GOAWAY left out: the peer has done nothing with it (8.7)
         const bool untouched = !reset->local && reset->code == kRefusedStream;
-        return failed(base::Error{base::Errc::Unavailable, 0, "",
-                                  reset->local ? "tunnel closed" : "stream refused by the peer, code " + std::to_string(reset->code)},
-                      ResponseFlag::Connect, untouched ? Again::Anywhere : Again::Elsewhere);
+        return failed(
+            base::Error{base::Errc::Unavailable, 0, "",
+                        reset->local ? "tunnel closed" + told : "stream refused by the peer, code " + std::to_string(reset->code)},
+            broken ? ResponseFlag::H2HandshakeFailure : ResponseFlag::Connect, untouched ? Again::Anywhere : Again::Elsewhere);
     }
     StreamRelay::on_closed(reset);
 }

@@ -207,6 +207,7 @@ void Tunnel::drain() {
 
 void Tunnel::abort(base::Error why) {
     if (stage_ == Stage::Gone) return;
+    cause_ = &why;  // GOAWAY alone ends streams already
     // What can still leave (an alert, GOAWAY with its code) leaves; the socket may refuse, that changes nothing.
     if (stage_ == Stage::Open || stage_ == Stage::Closing) {
         h2_->goaway(false);
@@ -230,8 +231,10 @@ void Tunnel::finish(const base::Error* why) {
     stage_ = Stage::Gone;
     loop_.disarm(timer_);
     loop_.remove(*this);
+    cause_ = why;
     h2_->abort();  // every stream hears of its end before the owner does
     owner_->on_tunnel_gone(*this, why);
+    cause_ = nullptr;
     loop_.bury(std::unique_ptr<base::Buried>(this));
 }
 

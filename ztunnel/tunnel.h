@@ -92,6 +92,8 @@ class Tunnel final : public base::IoHandler, public base::BatchHook, public base
     // The peer's certificate is not trusted any more (roots or revocation list changed): as abort, and its streams are told why.
     void abort_revoked(base::Error why);
     [[nodiscard]] bool revoked() const { return revoked_; }
+    // Why it ends, while its streams hear of that; null for an end without a failure.
+    [[nodiscard]] const base::Error* cause() const { return cause_; }
 
   private:
     Tunnel(base::Loop& loop, ChunkPool& chunks, TunnelOwner& owner, base::Fd fd, std::unique_ptr<TlsSession> tls,
@@ -133,7 +135,8 @@ class Tunnel final : public base::IoHandler, public base::BatchHook, public base
     bool blocked_ = false;     // the socket is full
     bool pinged_ = false;
     bool revoked_ = false;
-    bool active_ = false;  // something was received since the last ping
+    const base::Error* cause_ = nullptr;  // of the caller of abort() or finish()
+    bool active_ = false;                 // something was received since the last ping
 };
 
 }  // namespace warren::ztunnel

@@ -89,7 +89,8 @@ void TunnelPool::dial(const TunnelKey& key, Entry& entry) {
     worker.certs.request(key.own, CertPriority::RealTime, worker.loop,
                          [this, key, alive = alive_](base::Result<std::shared_ptr<const TlsContext>> context) {
                              if (!*alive) return;
-                             if (!context) return settle(key, std::move(context).error().with("certificate"));
+                             if (!context)
+                                 return settle(key, base::Error{context.error().code, 0, kOwnCertificate, context.error().message()});
                              dial_with(key, std::move(*context));
                          });
 }

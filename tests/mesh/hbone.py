@@ -6,7 +6,7 @@ import struct
 import apps
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
-END_HEADERS, ACK = 4, 1
+END_STREAM, END_HEADERS, ACK = 1, 4, 1
 HEADER_TABLE_SIZE = 1
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # RFC 7541 appendix A: the statuses that have an index of their own, and the name's first index.
@@ -53,16 +53,21 @@ def _huffman_digits(data):
 
 def status_of(block):
     """The status, which comes first in every response (RFC 9113 8.3)."""
+    return status_and_rest(block)[0]
+
+
+def status_and_rest(block):
+    """The status, and what the block says besides."""
     while block[0] & 0xE0 == 0x20:  # change of the table's size
         block = block[1:]
     first = block[0]
     if first & 0x80:
-        return STATUS_INDEX[first & 0x7F]
+        return STATUS_INDEX[first & 0x7F], block[1:]
     index = first & (0x3F if first & 0x40 else 0x0F)
     if index not in STATUS_INDEX:
         raise AssertionError(f"not a status first: {block!r}")
     length, text = block[1] & 0x7F, block[2:2 + (block[1] & 0x7F)]
-    return int(_huffman_digits(text) if block[1] & 0x80 else text[:length].decode())
+    return int(_huffman_digits(text) if block[1] & 0x80 else text[:length].decode()), block[2 + length:]
 
 
 class Hbone:
@@ -103,7 +108,7 @@ class Hbone:
         return kind, flags, stream, body
 
     def request(self, authority, method="CONNECT", more=()):
-        """(status, stream). "reset" instead of a status when the stream is reset without one."""
+        """(status, stream). "reset" instead of a status when the stream is reset without one. answer: (flags, block) of the status."""
         stream, self.next_stream = self.next_stream, self.next_stream + 2
         headers = [(":method", method)]
         if method != "CONNECT":
@@ -112,8 +117,9 @@ class Hbone:
             headers.append((":authority", authority))
         self.socket.sendall(self._frame(HEADERS, END_HEADERS, stream, header_block([*headers, *more])))
         while True:
-            kind, _, of, body = self._read_frame()
+            kind, flags, of, body = self._read_frame()
             if of == stream and kind == HEADERS:
+                self.answer = flags, body
                 return status_of(body), stream
             if of == stream and kind == RST_STREAM:
                 return "reset", stream

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests and certificates that no honest peer sends, to a pod's port 15008 (data-plane contract 4.4, 4.5, 6.1, 6.3)."""
+import ssl
+
 import apps
 from ca import Authority
-from hbone import Hbone, Refused, context
+from hbone import END_STREAM, Hbone, Refused, context, status_and_rest
 from mesh import Mesh, principal
 from waiting import eventually
 from world import MeshCase
@@ -88,6 +90,66 @@ class Requests(Peer):
                 ("baggage", "k8s.namespace.name=default,k8s.deployment.name=client"), ("traceparent", "-" * 55)]
         eventually(lambda: peer.request(f"{self.server.v4}:7000", more=lies)[0] == 401, "401")
 
+    def test_every_refusal_ends_the_stream_and_has_no_other_header(self):
+        """Contract 4.5: 400, 401 and 503; a 200 leaves the stream open and tells who answers."""
+        w = self.world
+        w.mesh.policy("no-7001", "Deny", [[[{"destinationPorts": [7001]}]]], pods=[self.server])
+        w.change()
+        peer = self.dial()
+        eventually(lambda: peer.request(f"{self.server.v4}:7001")[0] == 401, "401")
+        for authority, wanted in ((f"{self.server.v4}:7001", 401), (self.server.v4, 400), (f"{w.pods.client.v4}:7000", 400), (f"{self.server.v4}:15001", 503),
+                                  (f"{self.server.v4}:7999", 503), ("nobody.default.svc.cluster.local:80", 503)):
+            self.assertEqual(peer.request(authority)[0], wanted, authority)
+            flags, block = peer.answer
+            self.assertEqual((flags & END_STREAM, status_and_rest(block)[1]), (END_STREAM, b""), authority)
+        self.assertEqual(peer.request(f"{self.server.v4}:7000")[0], 200)
+        flags, block = peer.answer
+        self.assertEqual(flags & END_STREAM, 0)
+        self.assertNotEqual(status_and_rest(block)[1], b"", "baggage")
+
+    def last_line(self, *more):
+        """The access line of a connection with these headers."""
+        w, count = self.world, len(self.world.n2.access())
+        peer = self.dial()
+        self.assertEqual(peer.request(f"{self.server.v4}:7000", more=more)[0], 200)
+        peer.close()
+        return w.n2.wait_access(count + 1)[-1]
+
+    def test_of_several_forwarded_headers_the_first_counts(self):
+        w = self.world
+        w.mesh.service("shop", 2, [self.server], {"80": 7000})
+        w.change()
+        first, second = (("forwarded", f'for="{w.pods.plain.v4}:1";host={name}.default.svc.cluster.local') for name in ("web", "shop"))
+        eventually(lambda: self.last_line(second).get("dst.service", "").startswith("shop"), "the second service")
+        self.assertEqual(self.last_line(first, second)["dst.service"], "web.default.svc.cluster.local")
+        self.assertEqual(self.last_line(second, first)["dst.service"], "shop.default.svc.cluster.local")
+
+    def test_x_forwarded_network_header(self):
+        """Of another network: the address is the gateway's, the baggage tells who it is. Of the own one: the address tells (contract 6.5)."""
+        w = self.world
+        w.mesh.pod(w.pods.plain, protocol="TCP")
+        w.change()
+        eventually(lambda: self.last_line(BAGGAGE).get("src.workload") == "plain", "the record of the peer's address")
+        self.assertEqual(self.last_line(BAGGAGE, ("x-forwarded-network", ""))["src.workload"], "plain")
+        self.assertEqual(self.last_line(BAGGAGE, ("x-forwarded-network", "elsewhere"))["src.workload"], "hand-made")
+        self.assertEqual(self.last_line(BAGGAGE, ("x-forwarded-network", ""), ("x-forwarded-network", "elsewhere"))["src.workload"], "plain")
+
+    def test_incoming_baggage_parsing_feature_gate(self):
+        """On, as it is unless told otherwise."""
+        self.assertEqual(self.last_line(BAGGAGE)["src.workload"], "hand-made")
+
+
+class Gate(Peer):
+    settings = {"env": {"ENABLE_RESPONSE_BAGGAGE": "false"}}
+
+    def test_build_response_baggage_feature_gate(self):
+        """Off: none is sent and none is read."""
+        peer = self.dial()
+        self.assertEqual(peer.request(f"{self.server.v4}:7000", more=[BAGGAGE])[0], 200)
+        self.assertEqual(status_and_rest(peer.answer[1])[1], b"")
+        peer.close()
+        self.assertNotIn("src.workload", self.world.n2.wait_access()[0])
+
 
 class Certificates(Peer):
     def refused(self, **how):
@@ -129,3 +191,49 @@ class WrongServer(MeshCase):
         self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "reset")
         self.assertIn("error", w.n1.wait_access(direction="outbound")[0])
         self.assertEqual(w.n2.metric("istio_tcp_connections_opened_total"), 0)
+
+
+class OddServers(MeshCase):
+    """What a client's tunnel says of a peer that is no HBONE server (contract 9.3). plain has a record as an HBONE workload."""
+
+    IDENTITY = "spiffe://cluster.local/ns/default/sa/none"
+
+    def prepare(self):
+        self.world.mesh.pod(self.world.pods.plain)
+
+    def serve(self, authority, word=b""):
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.set_alpn_protocols(["h2"])
+        made.load_cert_chain(*map(str, authority.issue(self.IDENTITY, "odd")))
+
+        def handle(connection):
+            try:
+                with made.wrap_socket(connection, server_side=True) as tls:
+                    tls.sendall(word)
+                    while tls.recv(1 << 16):
+                        pass
+            except OSError:  # the tunnel ends it
+                pass
+
+        self.world.server(self.world.pods.plain, 15008, handle)
+
+    def flag_of_a_call(self):
+        w = self.world
+        self.assertEqual(apps.call(w.pods.client, w.pods.plain.v4, 7000), "reset")
+        error = w.n1.wait_access(direction="outbound")[-1]["error"]
+
+        def flags():
+            return {labels["response_flags"] for name, labels, value in w.n1.metrics() if name == "istio_tcp_connections_failed_total" and value}
+        return eventually(flags, "a failed connection in the counters"), error
+
+    def test_a_peer_whose_certificate_is_not_trusted_is_no_error_of_the_own_identity(self):
+        self.serve(Authority(self.world.folder / "other-ca"))
+        flags, error = self.flag_of_a_call()
+        self.assertEqual(flags, {"CONNECT"}, error)
+        self.assertIn("trust anchors", error)
+
+    def test_a_peer_that_does_not_speak_http2_is_named_so(self):
+        self.serve(self.world.ca, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        flags, error = self.flag_of_a_call()
+        self.assertEqual(flags, {"H2_HANDSHAKE_FAILURE"}, error)
+        self.assertIn("HTTP/2", error)
