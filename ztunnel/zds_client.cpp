@@ -149,14 +149,16 @@ base::Result<Packet> receive(int fd) {
 }  // namespace
 
 base::Result<void> ZdsClient::one_packet(int fd) {
-    Packet packet = TRY(receive(fd));
-    if (packet.bytes.empty()) return base::Error{base::Errc::Unavailable, 0, "", "closed by the node agent"};
     auto answer = [fd](const std::string& error) -> base::Result<void> {
         const std::string bytes = zds_ack(error);
         if (::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0) return base::os_error("send");
         return {};
     };
-    auto request = parse_zds_request(packet.bytes, std::move(packet.fds));
+    auto packet = receive(fd);
+    if (!packet && packet.error().code == base::Errc::Protocol) TRY(answer(packet.error().message()));
+    if (!packet) return std::move(packet).error();
+    if (packet->bytes.empty()) return base::Error{base::Errc::Unavailable, 0, "", "closed by the node agent"};
+    auto request = parse_zds_request(packet->bytes, std::move(packet->fds));
     base::Result<void> done;
     bool fatal = !request;
     if (!request) {

@@ -164,6 +164,9 @@ class Sessions(MeshCase):
     def test_a_packet_that_is_no_message_ends_the_session(self):
         self.check_protocol_error(b"\xff\xff\xff")
 
+    def test_a_packet_longer_than_both_sides_read_ends_the_session(self):
+        self.check_protocol_error(del_message("x" * 2000))
+
     def test_a_descriptor_that_is_no_namespace_is_refused(self):
         with open(os.devnull, "rb") as null:
             pod = self.world.pods.client
