@@ -188,12 +188,16 @@ void declare_node(Schema& s, RawSettings& raw, Settings& to) {
     s.boolean(var("AUTHZ_POLICY_INFO_LOGGING", "log decisions of policies at info"), to.policy_info_logging);
     s.custom({var("RUST_LOG", "what is logged"), "filter", "level or target=level with commas, as in info,access=off", "info", false,
               [&to](const std::vector<std::string>& items) -> Result<Parsed> {
-                  base::log::Filter filter = TRY(base::log::Filter::parse(items[0]));
+                  // Set to nothing is what an unset value of a template leaves.
+                  base::log::Filter filter = items[0].empty() ? base::log::Filter() : TRY(base::log::Filter::parse(items[0]));
                   std::string text = filter.text();
                   return Parsed{std::move(text), [&to, filter = std::move(filter)] { to.log_filter = filter; }};
               }});
     s.choice(var("LOG_FORMAT", "of the log"), to.log_format,
-             {{"plain", base::log::Format::Text}, {"text", base::log::Format::Text}, {"json", base::log::Format::Json}});
+             {{"", base::log::Format::Text},
+              {"plain", base::log::Format::Text},
+              {"text", base::log::Format::Text},
+              {"json", base::log::Format::Json}});
     s.text(var("ISTIO_META_ISTIO_VERSION", "tag of the build metric"), to.istio_version);
     s.boolean(var("WARREN_DUMPABLE", "let debuggers and core dumps see the memory, keys included"), to.dumpable);
 }

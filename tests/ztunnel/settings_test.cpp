@@ -228,6 +228,16 @@ TEST_CASE("settings: no declared variable is missing from the table above") {
     CHECK(count > 60);
 }
 
+TEST_CASE("settings: what a template leaves empty is as good as unset, where the reference takes it so") {
+    SettingsSources sources;
+    sources.env = {{"RUST_LOG", ""}, {"LOG_FORMAT", ""}, {"CRL_PATH", ""}, {"COMPLIANCE_POLICY", ""}};
+    const Settings settings = *read_settings(sources);
+    CHECK(settings.log_filter.text() == base::log::Filter().text());
+    CHECK(settings.log_format == base::log::Format::Text);
+    sources.env = {{"TLS12_ENABLED", ""}};  // a boolean is true or false
+    CHECK_FALSE(read_settings(sources));
+}
+
 TEST_CASE("settings: what is wrong only together") {
     CHECK(failure({{"ENABLE_PROXY", "false"}, {"ISTIO_META_DNS_CAPTURE", "false"}}).find("nothing left to run") != std::string::npos);
     CHECK(failure({{"PROXY_MODE", "dedicated"}}).find("PROXY_WORKLOAD_INFO") != std::string::npos);
