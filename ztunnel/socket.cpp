@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/socket.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 
 #include <netinet/in.h>
@@ -33,8 +35,9 @@ void set_keepalive(int fd, const KeepAlive& k) {
     (void)set(fd, IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(k.interval.count()), "TCP_KEEPINTVL");
     (void)set(fd, IPPROTO_TCP, TCP_KEEPCNT, k.retries, "TCP_KEEPCNT");
     if (!k.user_timeout) return;
-    const auto limit = k.time + k.interval * k.retries;
-    (void)set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(std::chrono::milliseconds(limit).count()), "TCP_USER_TIMEOUT");
+    const std::chrono::milliseconds limit =
+        std::min<std::chrono::milliseconds>(k.time + k.interval * k.retries, std::chrono::milliseconds(INT_MAX));
+    (void)set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(limit.count()), "TCP_USER_TIMEOUT");
 }
 
 base::Result<void> set_transparent(int fd, int family) {
