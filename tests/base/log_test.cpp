@@ -207,7 +207,7 @@ TEST_CASE("log: levels change at run time, and a disabled event evaluates nothin
     CHECK(log::filter().text() == "debug");
 }
 
-TEST_CASE("log: four threads through a small queue lose nothing and keep their order") {
+TEST_CASE("log: backpressure_exerted, multi_threaded_writes: four threads through a small queue lose nothing and keep their order") {
     const Stop stop;
     Pipe pipe;
     constexpr size_t kEach = 5000;
@@ -322,7 +322,7 @@ TEST_CASE("log: a broken pipe is a count, not a signal") {
     CHECK((*writer)->stats().written == 0);
 }
 
-TEST_CASE("log: a non-blocking descriptor gets long lines whole") {
+TEST_CASE("log: write_all_vectored_handles_partial_writes: a non-blocking descriptor gets long lines whole") {
     Pipe pipe;
     REQUIRE(::fcntl(pipe.out, F_SETFL, ::fcntl(pipe.out, F_GETFL) | O_NONBLOCK) == 0);
     auto writer = log::Writer::start({.fd = pipe.out});

@@ -44,6 +44,7 @@ class CrossNode(MeshCase):
             self.assertEqual(tunnel.metric("istio_tcp_connections_failed_total"), 0)
 
     def test_tcp_reaches_a_pod_of_another_node_over_ipv4(self):
+        """cross_node_captured_inpod"""
         self.check_tcp(self.world.pods.server, self.world.pods.client.v4, self.world.pods.server.v4)
 
     def test_tcp_reaches_a_pod_of_another_node_over_ipv6(self):
@@ -53,6 +54,7 @@ class CrossNode(MeshCase):
         self.check_tcp(self.world.pods.server, self.world.pods.client.v4, "::ffff:" + self.world.pods.server.v4)
 
     def test_tcp_reaches_a_pod_of_the_same_node(self):
+        """local_captured_inpod"""
         self.check_tcp(self.world.pods.near, self.world.pods.client.v4, self.world.pods.near.v4)
 
     def test_the_wire_between_the_nodes_shows_no_application_bytes(self):
@@ -80,6 +82,7 @@ class CrossNode(MeshCase):
         self.assertEqual(w.n1.metric("istio_tcp_connections_opened_total"), 0)
 
     def test_a_pod_outside_the_mesh_is_reached_as_it_is(self):
+        """server_uncaptured_inpod"""
         w = self.world
         server = w.server(w.pods.plain, 7000)
         for ip in (w.pods.plain.v4, w.pods.plain.v6):

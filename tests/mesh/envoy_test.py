@@ -78,7 +78,7 @@ class Server(MeshCase):
         self.assertFalse([line for line in out if "error" in line], out)
 
     def test_a_pod_with_a_waypoint_of_its_own_is_reached_through_it(self):
-        """The CONNECT names the pod, TCP goes to the waypoint; here that dials the pod in plaintext."""
+        """workload_waypoint: The CONNECT names the pod, TCP goes to the waypoint; here that dials the pod in plaintext."""
         w, plain, server = self.world, self.world.pods.plain, self.world.pods.server
         app = w.server(server, 7000)
         peer = Envoy(w, plain, "hbone_server", self.IDENTITY)
@@ -139,6 +139,7 @@ class Waypoint(MeshCase):
         eventually(lambda: w.pods.server.run("curl", "-s", "http://127.0.0.1:8080/hello", check=False) == "hello\n", "the HTTP server")
 
     def test_http_passes_the_waypoint_with_the_clients_identity(self):
+        """service_waypoint"""
         w = self.world
         self.serve_http()
         for _ in range(10):

@@ -45,6 +45,7 @@ class OtherNetwork(MeshCase):
 
 class DoubleHbone(OtherNetwork):
     def test_a_service_of_another_network_is_reached_through_its_gateway(self):
+        """double_hbone1"""
         w = self.world
         w.server(w.pods.server, 7000)
         gateway = self.gateway()
@@ -90,6 +91,7 @@ class NoGateway(OtherNetwork):
 
 class ApplicationTunnel(MeshCase):
     def test_an_application_that_asks_for_it_gets_the_proxy_protocol(self):
+        """sandwich_waypoint_proxy_protocol"""
         w, heads = self.world, []
 
         def proxied(connection):

@@ -28,6 +28,7 @@ class Peer(MeshCase):
 
 class Requests(Peer):
     def test_an_honest_request_is_answered_with_200_and_carries_bytes(self):
+        """test_hbone_request"""
         for ip in (self.server.v4, self.server.v6):
             peer = self.dial(ip=ip)
             status, stream = peer.request(f"[{ip}]:7000" if ":" in ip else f"{ip}:7000", more=[BAGGAGE])
@@ -36,6 +37,7 @@ class Requests(Peer):
         self.assertEqual([ip for ip, _ in self.app.peers], [self.world.pods.plain.v4, self.world.pods.plain.v6])
 
     def test_a_service_hostname_as_authority_reaches_the_pods_own_port(self):
+        """test_hostname_request, test_svc_hostname_port"""
         self.assertEqual(self.dial().request("web.default.svc.cluster.local:80")[0], 200)
 
     def test_hbone_ip_mismatch(self):

@@ -30,16 +30,19 @@ class Drain(MeshCase):
         self.assertLess(took.seconds(), 5)
 
     def test_sigterm_at_the_clients_node_lets_open_connections_finish(self):
+        """test_shutdown_drain"""
         self.check_drain(self.world.n1, self.world.pods.client, self.world.n1.terminate)
 
     def test_sigterm_at_the_servers_node_lets_open_connections_finish(self):
         self.check_drain(self.world.n2, self.world.pods.server, self.world.n2.terminate)
 
     def test_quitquitquit_drains_as_sigterm_does(self):
+        """test_quit_lifecycle"""
         w = self.world
         self.check_drain(w.n1, w.pods.client, lambda: self.assertEqual(w.n1.http("/quitquitquit", ADMIN, "POST")[0], 200))
 
     def test_an_idle_tunnel_ends_at_once(self):
+        """test_shutdown_lifecycle"""
         w = self.world
         self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "answered")
         took = Stopwatch()
@@ -54,6 +57,7 @@ class Deadline(MeshCase):
     settings = {"env": {"CONNECTION_TERMINATION_DEADLINE": "1s"}}
 
     def test_the_deadline_cuts_what_has_not_finished(self):
+        """test_shutdown_forced_drain"""
         w = self.world
         w.server(w.pods.server, 7000)
         connection = w.connect(w.pods.client, w.pods.server.v4, 7000)
@@ -68,7 +72,7 @@ class Deadline(MeshCase):
 
 class Pods(MeshCase):
     def test_a_pod_that_is_deleted_is_cut_at_once(self):
-        """Both as a client and as a server; other pods of the node go on."""
+        """test_server_shutdown: Both as a client and as a server; other pods of the node go on."""
         w = self.world
         w.server(w.pods.server, 7000)
         w.server(w.pods.client, 7000)
@@ -136,6 +140,7 @@ class Dedicated(MeshCase):
         w.server(w.pods.client, 7001)
 
     def test_a_dedicated_tunnel_serves_one_pod_both_ways(self):
+        """cross_node_captured_dedicated, client_uncaptured_dedicated, server_uncaptured_dedicated"""
         w = self.world
         env = {**w.tunnel_env("n1"), "PROXY_MODE": "dedicated", "PROXY_WORKLOAD_INFO": "default/client/client", "PACKET_MARK": "1337"}
         tunnel = w.tunnels["client"] = Tunnel(w.pods.client, w.folder / "dedicated", env).start().wait_ready()
@@ -145,6 +150,22 @@ class Dedicated(MeshCase):
                 self.assertEqual(apps.call(source, ip, port), "answered", ip)
         self.assertEqual(len(tunnel.wait_access(2, direction="outbound", src_identity=w.pods.client.identity)), 2)
         self.assertEqual(len(tunnel.wait_access(2, direction="inbound", src_identity=w.pods.other.identity)), 2)
+
+
+class BusyPorts(Dedicated):
+    test_a_dedicated_tunnel_serves_one_pod_both_ways = None
+
+    def test_conflicting_bind_error(self):
+        """inbound, inbound_plaintext, outbound, admin: a port that is taken ends the start, and the log names it."""
+        w = self.world
+        env = {**w.tunnel_env("n1"), "PROXY_MODE": "dedicated", "PROXY_WORKLOAD_INFO": "default/client/client", "PACKET_MARK": "1337"}
+        for port in (15008, 15006, 15001, 15000):
+            blocker = apps.Server(w.pods.client, port)
+            tunnel = Tunnel(w.pods.client, w.folder / f"busy-{port}", env).start()
+            eventually(lambda t=tunnel: t.process.poll() is not None, lambda t=tunnel: t.log_tail())
+            self.assertNotEqual(tunnel.process.returncode, 0, port)
+            self.assertIn(str(port), tunnel.log_tail(3))
+            blocker.close()
 
 
 class CertificateFiles(Dedicated):
@@ -189,6 +210,7 @@ class SelfProxy(MeshCase):
         w.mesh.workloads["tunnel-2"]["authorizationPolicies"].append("default/scrape")
 
     def test_the_tunnels_metrics_are_scraped_through_the_mesh_under_policy(self):
+        """test_hbone_metrics_access"""
         w = self.world
 
         def scrape(pod):
@@ -211,7 +233,7 @@ class LateRecord(MeshCase):
         self.record = self.world.mesh.workloads.pop("client")
 
     def test_a_connection_waits_for_the_record_of_its_own_pod(self):
-        """The pod may be faster than the control plane (contract 5.2 step 2)."""
+        """test_wait_for_workload: The pod may be faster than the control plane (contract 5.2 step 2)."""
         w = self.world
         w.server(w.pods.server, 7000)
         connection = w.connect(w.pods.client, w.pods.server.v4, 7000)

@@ -56,6 +56,7 @@ class Identities(Policies):
 
 class Plaintext(Policies):
     def test_a_plaintext_client_is_let_in_where_nothing_forbids_it(self):
+        """client_uncaptured_inpod"""
         w = self.world
         self.assertEqual(self.call(w.pods.plain), "answered")
         self.assertEqual(self.call(w.pods.plain, self.server.v6), "answered")
@@ -110,6 +111,7 @@ class Changes(Policies):
         self.assertEqual(failed, len(connections))
 
     def test_a_policy_that_arrives_resets_open_connections_within_a_second(self):
+        """test_policy_watcher_lifecycle, test_connection_manager_close"""
         self.world.mesh.policy("late", "Deny", [[[{"destinationPorts": [7000]}]]], scope="Namespace")
         late = self.world.mesh.policies.pop("late")
         connections = self.open_connections()
@@ -134,6 +136,7 @@ class Changes(Policies):
         self.check_cut(connections, "default/ports")
 
     def test_a_change_leaves_connections_that_stay_allowed(self):
+        """test_connection_manager_release"""
         w = self.world
         connections = self.open_connections()
         w.mesh.policy("elsewhere", "Deny", [[[{"destinationPorts": [7999]}]]], scope="Namespace")

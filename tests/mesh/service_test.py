@@ -20,6 +20,7 @@ class Services(MeshCase):
             return apps.read_line(connection)
 
     def test_fifty_connections_reach_both_endpoints(self):
+        """service_loadbalancing"""
         w = self.world
         servers = {name: w.server(getattr(w.pods, name), 7000, apps.named(name)) for name in ("one", "two")}
         for vip, source in ((VIP4, w.pods.client.v4), (VIP6, w.pods.client.v6)):
@@ -33,6 +34,7 @@ class Services(MeshCase):
         self.assertEqual(w.n1.metric("istio_tcp_connections_opened_total", reporter="source", destination_service_name="web"), 100)
 
     def test_the_client_sees_the_service_address_as_its_peer(self):
+        """test_vip_request"""
         w = self.world
         w.server(w.pods.one, 7000)
         w.server(w.pods.two, 7000)

@@ -164,7 +164,7 @@ class OneTunnel(MeshCase):
     settings = {"env": {"ZTUNNEL_WORKER_THREADS": "1"}}  # each worker has its own
 
     def test_a_slow_reader_stalls_only_its_own_stream_and_holds_little_memory(self):
-        """Trap 11. The sender gets back pressure; a second stream of the same tunnel goes on; what waits is bounded."""
+        """read_buffering: Trap 11. The sender gets back pressure; a second stream of the same tunnel goes on; what waits is bounded."""
         w = self.world
         w.server(w.pods.server, 7000, apps.hold)
         w.server(w.pods.server, 7001, apps.count_then_answer)
@@ -183,6 +183,7 @@ class OneTunnel(MeshCase):
 
 class ManyStreams(MeshCase):
     def test_two_hundred_connections_at_once_share_few_tunnels(self):
+        """stress_test"""
         w = self.world
         w.server(w.pods.server, 7000)
         connections = [w.connect(w.pods.client, w.pods.server.v4, 7000) for _ in range(200)]

@@ -149,6 +149,7 @@ class Succession(Succeeding):
         self.assertEqual(set(results), {"answered"}, results)
 
     def test_an_open_connection_goes_on_at_the_old_tunnel(self):
+        """test_ztunnel_shutdown"""
         w = self.world
         w.server(w.pods.server, 7000)
         connection = w.connect(w.pods.client, w.pods.server.v4, 7000)

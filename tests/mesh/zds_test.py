@@ -37,6 +37,7 @@ class Sessions(MeshCase):
         self.assertFalse(listens(self.world.lab.nodes["n1"], 15008))
 
     def test_the_same_add_again_changes_nothing(self):
+        """idemepotency"""
         w = self.world
         connection = w.connect(w.pods.client, w.pods.near.v4, 7000)
         apps.ask(connection)
@@ -96,6 +97,7 @@ class Sessions(MeshCase):
         self.assertEqual(self.call(), "answered")
 
     def test_a_deleted_pod_can_be_added_again(self):
+        """add_delete_add"""
         w = self.world
         for _ in range(5):
             self.assertEqual(self.agent().delete(w.pods.client), "")

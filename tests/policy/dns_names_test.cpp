@@ -61,7 +61,7 @@ TEST_CASE("dns names: test_get_wildcards") {
     CHECK(with_wildcards("*.b.c") == Names{"*.b.c", "*.b.c", "*.c"});
 }
 
-TEST_CASE("dns names: candidates keep their order, have no duplicates, strip search domains properly") {
+TEST_CASE("dns names: test_has_domain, test_trim_domain: candidates keep their order, have no duplicates, strip search domains properly") {
     auto names = [](std::string_view name, const NameSettings& settings = {}) {
         Names out;
         for (const NameCandidate& c : name_candidates(name, "ns1", settings))

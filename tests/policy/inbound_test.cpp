@@ -85,7 +85,7 @@ TEST_CASE("inbound: test_find_inbound_upstream, address and hostname forms") {
     CHECK(line(scene.ask("web.example:80")) == "[fd00::2]:8080");  // always where the tunnel arrived
 }
 
-TEST_CASE("inbound: the endpoint's mapping comes before the service's, and may not lead to the tunnel") {
+TEST_CASE("inbound: test_svc_hostname_named_port: the endpoint's mapping comes before the service's, and may not lead to the tunnel") {
     InboundScene scene;
     scene.mesh.service(kWeb).vip("10.1.0.1").port(80, 8080).port(82, 15008);
     scene.mesh.workload("ns1/web").ip("10.0.0.2").in(kWeb, {{80, 9090}});
@@ -152,7 +152,7 @@ TEST_CASE("inbound: weighted waypoints that can be drawn count as waypoints") {
     CHECK(line(scene.ask("10.1.0.1:80")) == "400 not_for_this_pod");
 }
 
-TEST_CASE("inbound: sandwich, plain application tunnel") {
+TEST_CASE("inbound: sandwich_waypoint_plain, plain application tunnel") {
     InboundScene scene;
     web(scene.mesh);
     scene.mesh.workload("ns1/web").ip("10.0.0.2").app_tunnel(AppTunnelProtocol::None, 15088).in(kWeb);

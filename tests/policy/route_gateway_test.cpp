@@ -76,7 +76,7 @@ TEST_CASE("route: build_request_destination_svc_waypoint") {
     CHECK(line(scene.to("10.0.0.2:80")) == "hbone 10.0.0.2:15008 authority 10.0.0.2:80");  // workload-addressed: not the service's
 }
 
-TEST_CASE("route: a waypoint by the hostname of a workload") {
+TEST_CASE("route: service_waypoint_workload_hostname: a waypoint by the hostname of a workload") {
     RouteScene scene;
     scene.mesh.workload("ns1/client").ip("10.0.0.1");
     scene.mesh.workload("ns1/waypoint").ip("10.0.0.9").hostname("wp.example");

@@ -64,7 +64,7 @@ TEST_CASE("chunk: the whole block may be written") {
     CHECK(a.data()[kChunkBytes - 1] == 0x5a);
 }
 
-TEST_CASE("slices: borrowed and copied bytes arrive in order through a socket that takes little at a time") {
+TEST_CASE("slices: copystress: borrowed and copied bytes arrive in order through a socket that takes little at a time") {
     Pair pair;
     const int small = 4096;
     ::setsockopt(pair.write.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);

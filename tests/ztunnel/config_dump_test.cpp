@@ -66,7 +66,7 @@ LiveConnection outbound(const policy::WorkloadRef& local, const char* src) {
 
 }  // namespace
 
-TEST_CASE("config dump: the sample's certificates, policies, services, workloads and workload state") {
+TEST_CASE("config dump: test_dump_certs, test_dump_config, test_proxy_state: every part of the sample") {
     const json wanted = json::parse(golden("config_dump.json"));
     policy::Mesh mesh;
     const auto settings = read_settings({});

@@ -18,7 +18,7 @@ std::string refusal(const std::vector<std::string>& chain, const std::string& ke
 }
 }  // namespace
 
-TEST_CASE("credential: leaf, intermediates and roots as the certificate service sends them") {
+TEST_CASE("credential: test_workload_cert: leaf, intermediates and roots as the certificate service sends them") {
     const TestCa root("root"), next("next"), middle("middle", &root);
     const Leaf leaf = middle.leaf(LeafSpec{.uris = {kBob}, .dns = {}, .not_before = -1000, .not_after = 3000, .eku = "", .serial = 4711});
     // Only the first block of an element counts, except in the last one.
@@ -79,7 +79,7 @@ TEST_CASE("credential: files hold a chain, a key and roots") {
     std::filesystem::remove_all(folder);
 }
 
-TEST_CASE("credential: a request has a fresh P-256 key, no subject and one critical URI, and is signed") {
+TEST_CASE("credential: test_csr: a request has a fresh P-256 key, no subject and one critical URI, and is signed") {
     const policy::Identity who = identity(kBob);
     auto made = make_certificate_request(who).value();
     const BioPtr bio(BIO_new_mem_buf(made.csr_pem.data(), -1)), key_bio(BIO_new_mem_buf(made.key_pem.data(), -1));

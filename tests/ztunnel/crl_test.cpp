@@ -39,7 +39,7 @@ TEST_CASE("revocation list: what is damaged or no list at all is an error, not a
     CHECK_THAT(refusal(pem + cut), Catch::Contains("damaged"));
 }
 
-TEST_CASE("revocation list: mentions finds the certificates worth a second look") {
+TEST_CASE("revocation list: the revocation index: mentions finds the certificates worth a second look") {
     const TestCa ca("a"), other("b");
     const auto list = RevocationList::parse(ca.crl_pem({41, 42})).value();
     const auto leaf = [](const TestCa& by, long serial) {

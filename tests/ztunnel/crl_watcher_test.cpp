@@ -54,7 +54,7 @@ struct Crl {
 
 }  // namespace
 
-TEST_CASE("crl watcher: read at the start, and again when it changes") {
+TEST_CASE("crl watcher: test_crl_manager: read at the start, and again when it changes") {
     Crl c;
     const Leaf leaf = c.ca.leaf(LeafSpec{.uris = {}, .dns = {}, .eku = "", .serial = 77});
     c.dir.write("crl.pem", c.ca.crl_pem({1}));

@@ -82,7 +82,7 @@ std::vector<uint32_t> marks_in(const base::Netns& netns) {
 
 }  // namespace
 
-TEST_CASE("dns netns: sockets live in the pod's namespace and carry the mark, the thread stays at home") {
+TEST_CASE("dns netns: test_run_works, test_inpod_config_outbound_sockets: in the pod's namespace, marked; the thread stays at home") {
     require_root();
     MeshFixture mesh;
     mesh.workload("ns1/client").ip("10.0.0.1");

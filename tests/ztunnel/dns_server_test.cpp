@@ -50,7 +50,7 @@ struct Row {
 
 }  // namespace
 
-TEST_CASE("dns server: lookup over udp and tcp, found and not_found") {
+TEST_CASE("dns server: record_found: lookup over udp and tcp, found and not_found") {
     MeshFixture mesh;
     build(mesh);
     DnsLab lab(mesh);

@@ -58,7 +58,7 @@ Messages dual(const Message& q, bool) {
 
 }  // namespace
 
-TEST_CASE("host resolver: prefers the family asked for, at random, else any; counts every request") {
+TEST_CASE("host resolver: test_on_demand_dns_request: prefers the family asked for, at random, else any; counts every request") {
     Asking a(dual);
     a.start();
     std::set<std::string> seen;

@@ -220,7 +220,7 @@ TEST_CASE("readiness: a worker that stands still is noticed") {
     CHECK(pulse.alive());
 }
 
-TEST_CASE("admin: every path and method over a real socket") {
+TEST_CASE("admin: test_change_log_level: every path and method over a real socket") {
     AdminSources sources;
     std::atomic<int> quits = 0;
     sources.config_dump = [] { return std::string("{}\n"); };
@@ -256,7 +256,7 @@ TEST_CASE("admin: every path and method over a real socket") {
     CHECK(base::log::filter() == base::log::Filter());
 }
 
-TEST_CASE("admin: the metrics page under both content types, with what the process tells of itself") {
+TEST_CASE("admin: test_content_type, test_stats_exist: the metrics page under both content types, with what the process tells of itself") {
     base::metrics::Registry registry;
     ProcessSources sources;
     sources.istio_version = "1.30";

@@ -39,7 +39,7 @@ struct Session {
 
 }  // namespace
 
-TEST_CASE("pods: add_workload_starts_a_proxy, and the snapshot makes it ready") {
+TEST_CASE("pods: test_process_add: add_workload_starts_a_proxy, and the snapshot makes it ready") {
     Session s;
     CHECK_FALSE(s.manager.ready());
     REQUIRE(s.manager.add(pod("a")));
@@ -72,7 +72,7 @@ TEST_CASE("pods: add_with_different_netns_keeps_latest_proxy") {
     CHECK(s.runner.running == std::set<std::string>{"a"});
 }
 
-TEST_CASE("pods: a pod that cannot start waits, makes us unready, and is tried again") {
+TEST_CASE("pods: test_process_failed, workload_added_while_pending: a pod that cannot start waits, makes us unready, and is tried again") {
     Session s;
     REQUIRE(s.manager.snapshot_sent());
     s.runner.busy = {"a"};
@@ -101,7 +101,7 @@ TEST_CASE("pods: idempotency_add_workload_fails_and_then_deleted") {
     CHECK(s.runner.running.empty());
 }
 
-TEST_CASE("pods: what a new snapshot does not name is stopped at its end, and not before") {
+TEST_CASE("pods: test_process_snapshot_with_missing_workload: what a new snapshot does not name is stopped at its end, and not before") {
     Session s;
     REQUIRE(s.manager.add(pod("a")));
     REQUIRE(s.manager.add(pod("b")));
@@ -144,7 +144,7 @@ TEST_CASE("pods: protocol errors: keep after the snapshot, a second snapshot") {
     CHECK(s.manager.snapshot_sent().error().code == Errc::Protocol);
 }
 
-TEST_CASE("pods: removing an unknown pod is fine") {
+TEST_CASE("pods: test_process_add_and_del: removing an unknown pod is fine") {
     Session s;
     REQUIRE(s.manager.snapshot_sent());
     s.manager.remove("nobody");

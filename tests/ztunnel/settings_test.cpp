@@ -257,7 +257,7 @@ TEST_CASE("settings: what is wrong only together") {
     CHECK(odd->notices.size() == 1);
 }
 
-TEST_CASE("settings: mesh config, then PROXY_CONFIG, then metadata of the environment, then the variables") {
+TEST_CASE("settings: config_from_proxyconfig: mesh config, then PROXY_CONFIG, then metadata of the environment, then the variables") {
     SettingsSources sources;
     sources.cpus = 4;
     sources.mesh_config =
@@ -289,7 +289,7 @@ TEST_CASE("settings: mesh config, then PROXY_CONFIG, then metadata of the enviro
     }
 }
 
-TEST_CASE("settings: worker threads by every rule") {
+TEST_CASE("settings: test_parse_worker_threads: worker threads by every rule") {
     struct {
         CpuFacts facts;
         uint32_t threads;

@@ -112,7 +112,7 @@ TEST_CASE("TLS verification: a context without a SPIFFE identity is refused") {
     CHECK_THAT(context.error().message(), Catch::Contains("spiffe://"));
 }
 
-TEST_CASE("TLS verification: certificates outside their time are refused on both sides") {
+TEST_CASE("TLS verification: cert_expiration: certificates outside their time are refused on both sides") {
     const auto expired =
         make_context(root(), LeafSpec{.uris = {kBob}, .dns = {}, .not_before = -7200, .not_after = -3600, .eku = ""}, root().pem());
     const auto early =
@@ -124,7 +124,7 @@ TEST_CASE("TLS verification: certificates outside their time are refused on both
     CHECK_THAT(out.client, Catch::Contains("certificate_expired"));
 }
 
-TEST_CASE("TLS verification: only the anchors of the own certificate count, several during a rotation") {
+TEST_CASE("TLS verification: multi_root: only the anchors of the own certificate count, several during a rotation") {
     const auto stranger = make_context(other_root(), of({kBob}), root().pem() + other_root().pem());
     CHECK_THAT(shake(plain(kAlice), stranger, {kBob}).client, Catch::Contains("not among the trust anchors"));
     const auto rotating = make_context(root(), of({kAlice}), root().pem() + other_root().pem());
@@ -151,7 +151,9 @@ TEST_CASE("TLS verification: extended key usage counts when there is one") {
     CHECK_FALSE(shake(with("serverAuth"), plain(kBob), {kBob}).server.empty());
 }
 
-TEST_CASE("TLS verification: a revoked leaf is refused in both directions, by an expired list as well") {
+TEST_CASE(
+    "TLS verification: outbound_rejects_revoked_server_cert, crl_outbound_rejects_revoked_cert and _inbound: a revoked leaf is refused "
+    "both ways, by an expired list too") {
     const bool expired = GENERATE(false, true);
     const auto list = crl(root().crl_pem({77, 78}, expired));
     const auto revoked = make_context(root(), LeafSpec{.uris = {kBob}, .dns = {}, .eku = "", .serial = 77}, root().pem());
@@ -163,7 +165,7 @@ TEST_CASE("TLS verification: a revoked leaf is refused in both directions, by an
     CHECK(shake(careful, plain(kBob), {kBob}).client.empty());
 }
 
-TEST_CASE("TLS verification: a revoked intermediate takes everything under it along") {
+TEST_CASE("TLS verification: outbound_rejects_revoked_intermediate_cert: a revoked intermediate takes everything under it along") {
     const TestCa middle("middle", &root(), 501);
     const auto server = make_context(middle, of({kBob}), root().pem());
     const auto careful = make_context(root(), of({kAlice}), root().pem(), {}, crl(root().crl_pem({501})));

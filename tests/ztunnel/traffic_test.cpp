@@ -64,7 +64,7 @@ void one(Traffic& traffic, TrafficFacts f, uint64_t sent, uint64_t received, Res
 
 }  // namespace
 
-TEST_CASE("traffic: names, label order and values of the sample page") {
+TEST_CASE("traffic: test_tcp_connections_metrics, test_tcp_bytes_metrics: names, label order and values of the sample page") {
     LogCapture capture(base::log::Format::Text, "off");
     const SampleEnds e;
     Make m;

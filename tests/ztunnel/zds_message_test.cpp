@@ -46,7 +46,7 @@ TEST_CASE("zds: test_parse_add_workload_with_info") {
     CHECK(got->netns.valid());
 }
 
-TEST_CASE("zds: an add needs exactly one descriptor, a uid and workload_info") {
+TEST_CASE("zds: no_workload_info_rejected: an add needs exactly one descriptor, a uid and workload_info") {
     CHECK(parse_zds_request(bytes(add()), {}).error().code == Errc::Protocol);
     CHECK(parse_zds_request(bytes(add()), fds(2)).error().code == Errc::Protocol);
     CHECK(parse_zds_request(bytes(add(false)), fds(1)).error().message().find("workload_info") != std::string::npos);
