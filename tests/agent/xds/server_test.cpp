@@ -507,7 +507,11 @@ TEST_CASE("xds server: many known clients with requests without end take no more
     }));
     // 88 MiB with the quota, 994 without, whatever the limit of a message: gRPC looks at that when it has all of it.
     CHECK(most < size_t{512} << 20);
-    for (const auto& one : hostile) CHECK(one->status().error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+    // Refused when its message is there, or cut by gRPC before, where the quota is full.
+    for (const auto& one : hostile) {
+        const auto code = one->status().error_code();
+        CHECK((code == grpc::StatusCode::RESOURCE_EXHAUSTED || code == grpc::StatusCode::UNAVAILABLE));
+    }
     w.start_client(w.client_options());
     CHECK(w.converged());
 }
