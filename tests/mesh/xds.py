@@ -51,9 +51,9 @@ class XdsServer:
             self.process = subprocess.Popen([PYTHON, "-B", str(pathlib.Path(__file__).with_name("xds_server.py")), self.socket, self.generated],
                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
         threading.Thread(target=self._read, args=(self.process, self.events, self.done), daemon=True).start()
-        eventually(lambda: self.of("up"), lambda: (self.folder / "xds.log").read_text(), 20)
         again, self.served = self.served, {}
         self._serve(again)
+        eventually(lambda: self.of("up"), lambda: (self.folder / "xds.log").read_text(), 20)
 
     def _read(self, process, events, done):
         for line in process.stdout:

@@ -188,6 +188,8 @@ def main():
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(8),
                          options=[("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)])
     server.add_generic_rpc_handlers((handler,))
+    # What it serves first, then clients: one that comes back must not meet a server that knows nothing.
+    command(json.loads(sys.stdin.readline()))
     server.add_insecure_port("unix:" + sys.argv[1])
     server.start()
     say(event="up")
