@@ -38,7 +38,7 @@ void each_attribute(Bytes bytes, Fn&& fn) {
         if (head.nla_len < NLA_HDRLEN || head.nla_len > bytes.size()) return;
         fn(Attribute{static_cast<uint16_t>(head.nla_type & NLA_TYPE_MASK), bytes.first(head.nla_len),
                      bytes.subspan(NLA_HDRLEN, head.nla_len - NLA_HDRLEN)});
-        bytes = bytes.subspan(std::min(bytes.size(), size_t{NLA_ALIGN(head.nla_len)}));
+        bytes = bytes.subspan(std::min(bytes.size(), static_cast<size_t>(NLA_ALIGN(head.nla_len))));
     }
 }
 
