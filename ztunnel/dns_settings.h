@@ -53,7 +53,7 @@ struct DnsSettings {
     SocketOptions sockets;
     DnsLimits limits;
     std::chrono::milliseconds workload_wait{5'000};  // for the pod's own record, else SERVFAIL
-    std::chrono::milliseconds record_wait{250};      // then the node agent's word serves, where there is one
+    std::chrono::milliseconds record_wait{5'000};    // then the node agent's word serves, where there is one
     std::chrono::milliseconds tcp_idle{5'000};
     std::chrono::milliseconds upstream_timeout{5'000};  // of one try; over TCP once for connecting and once for the answer
 };

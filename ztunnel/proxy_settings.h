@@ -31,7 +31,7 @@ struct ProxySettings {
     std::chrono::milliseconds connect_timeout{10'000};
     std::chrono::milliseconds workload_wait{5'000};  // for the local workload's record (contract 5.2 step 2)
     // WARREN_RECORD_WAIT: then the node agent's word serves for an outbound connection's source (stand_in.h).
-    std::chrono::milliseconds record_wait{250};
+    std::chrono::milliseconds record_wait{5'000};
     std::chrono::milliseconds half_closed_timeout{60 * 60 * 1000};
     int endpoint_attempts = 3;                                       // of one connection, before the client sees a failure
     ListenAt::Transparent transparent = ListenAt::Transparent::Try;  // ENABLE_ORIG_SRC

@@ -27,7 +27,7 @@ struct RawSettings {
     std::chrono::nanoseconds pool_idle = std::chrono::minutes(5), keepalive_time = std::chrono::seconds(180),
                              keepalive_interval = std::chrono::seconds(180), half_closed = std::chrono::hours(1),
                              handshake = std::chrono::seconds(10), connect = std::chrono::seconds(10),
-                             record_wait = std::chrono::milliseconds(250), demand_wait = std::chrono::seconds(2),
+                             record_wait = std::chrono::seconds(5), demand_wait = std::chrono::seconds(2),
                              demand_unused = std::chrono::minutes(10);
     uint32_t stream_window = 4194304, connection_window = 16777216, frame_size = 1048576, pool_streams = 100;
     uint32_t connections_per_pod = 65'536, streams_per_pod = 32'768, handshakes_per_pod = 1'024;

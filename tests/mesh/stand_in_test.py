@@ -9,7 +9,7 @@ COUNTER = "warren_sources_without_record_total"
 
 
 class NoRecordYet(MeshCase):
-    settings = {"by_agent": False}
+    settings = {"by_agent": False, "env": {"WARREN_RECORD_WAIT": "250ms"}}
 
     def prepare(self):
         self.client, self.server = self.world.pods.client, self.world.pods.server
@@ -92,13 +92,13 @@ class NoRecordYet(MeshCase):
 
 
 class OnlyTheMeshsWord(MeshCase):
-    settings = {"by_agent": False, "env": {"WARREN_RECORD_WAIT": "5s"}}
+    settings = {"by_agent": False}
 
     def prepare(self):
         del self.world.mesh.workloads["client"]
         self.world.server(self.world.pods.server, 7000)
 
-    def test_with_the_longest_wait_a_pod_without_a_record_is_refused(self):
+    def test_unless_it_is_told_so_a_pod_without_a_record_is_refused(self):
         w = self.world
         self.assertEqual(apps.call(w.pods.client, w.pods.server.v4, 7000), "reset")
         eventually(lambda: w.n1.access("connection failed", direction="outbound", error="unknown source"), "the refusal in the log")

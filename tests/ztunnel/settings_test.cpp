@@ -165,7 +165,7 @@ std::vector<Row> rows_of_data_plane() {
          "true"},
         {"WARREN_CONNECT_TIMEOUT", "1s", "0s", [](const Settings& s) { return ms(s.proxy.outbound_tunnel.connect_timeout); }, "10000ms",
          "1000ms"},
-        {"WARREN_RECORD_WAIT", "1s", "6s", [](const Settings& s) { return ms(s.proxy.record_wait); }, "250ms", "1000ms"},
+        {"WARREN_RECORD_WAIT", "1s", "6s", [](const Settings& s) { return ms(s.proxy.record_wait); }, "5000ms", "1000ms"},
         {"WARREN_HANDSHAKE_TIMEOUT", "1s", "1h", [](const Settings& s) { return ms(s.proxy.inbound_tunnel.handshake_timeout); }, "10000ms",
          "1000ms"},
         {"WARREN_HALF_CLOSED_TIMEOUT", "10m", "x", [](const Settings& s) { return ms(s.proxy.half_closed_timeout); }, "3600000ms",
