@@ -53,11 +53,32 @@ class Translating {
         REQUIRE(far);
         return {std::move(near), std::move(far)};
     }
-    void end_one(const char* from) {
+    // Of a connection straight to the endpoint: the source port that the endpoint sees.
+    uint16_t seen_directly(const char* from, uint16_t port) {
+        base::Fd near(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        const int yes = 1;
+        REQUIRE(::setsockopt(near.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0);
+        const sockaddr_in own = address(from, port), endpoint = address("10.1.0.1", 8080);
+        REQUIRE(::bind(near.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own) == 0);
+        REQUIRE(::connect(near.get(), reinterpret_cast<const sockaddr*>(&endpoint), sizeof endpoint) == 0);
+        sockaddr_in peer{};
+        socklen_t size = sizeof peer;
+        const base::Fd far(::accept4(listener_.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
+        REQUIRE(far);
+        return ntohs(peer.sin_port);
+    }
+    // The source port it had, which may be bound again at once.
+    uint16_t end_one(const char* from) {
         auto [near, far] = connect(from);
+        const int yes = 1;
+        REQUIRE(::setsockopt(near.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0);
+        sockaddr_in own{};
+        socklen_t size = sizeof own;
+        REQUIRE(::getsockname(near.get(), reinterpret_cast<sockaddr*>(&own), &size) == 0);
         near.reset();
         char byte = 0;
         REQUIRE(::read(far.get(), &byte, 1) == 0);
+        return ntohs(own.sin_port);
     }
     // Lines of the connections that the address opened; the state's name stands in them.
     static size_t count(const char* from, const char* state) {
@@ -93,6 +114,16 @@ TEST_CASE("conntrack: what an address opened and has ended is forgotten, nothing
     CHECK(Translating::count("10.1.0.2", "ESTABLISHED") == 1);
     CHECK(Translating::count("10.1.0.3", "TIME_WAIT") == 1);
     CHECK(must(forget_ended(sources)).forgotten == 0);
+}
+
+TEST_CASE("conntrack: a direct connection keeps the source port of one that has ended, once that is forgotten") {
+    require_root();
+    Translating lab;
+    const uint16_t before = lab.end_one("10.1.0.2"), after = lab.end_one("10.1.0.2");
+    CHECK(lab.seen_directly("10.1.0.2", before) != before);  // what is to be mended
+    const std::vector<base::IpAddr> sources = {ip("10.1.0.2")};
+    CHECK(must(forget_ended(sources)).forgotten >= 1);
+    CHECK(lab.seen_directly("10.1.0.2", after) == after);
 }
 
 TEST_CASE("conntrack: a captured pod's connections are forgotten as they end, and then it is looked at no more") {
