@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <set>
 #include <vector>
 
 namespace warren::node {
@@ -109,7 +110,7 @@ Key key_of(Bytes attributes) {
 
 struct Look {
     std::vector<Key> ended;
-    size_t left = 0;
+    std::set<base::IpAddr> open;
 };
 
 base::Result<void> look(int fd, uint8_t family, std::span<const base::IpAddr> sources, Look& out) {
@@ -123,7 +124,8 @@ base::Result<void> look(int fd, uint8_t family, std::span<const base::IpAddr> so
         if (!source || !std::binary_search(sources.begin(), sources.end(), *source)) return;
         const uint8_t state = state_of(attributes);
         if (state == TCP_CONNTRACK_TIME_WAIT || state == TCP_CONNTRACK_CLOSE) return out.ended.push_back(key_of(attributes));
-        if (address(original->payload, CTA_IP_V4_DST, CTA_IP_V6_DST) != address(reply->payload, CTA_IP_V4_SRC, CTA_IP_V6_SRC)) ++out.left;
+        if (address(original->payload, CTA_IP_V4_DST, CTA_IP_V6_DST) != address(reply->payload, CTA_IP_V4_SRC, CTA_IP_V6_SRC))
+            out.open.insert(*source);
     });
 }
 
@@ -157,12 +159,14 @@ base::Result<ConntrackCounts> forget_ended(std::span<const base::IpAddr> sources
     const timeval limit{.tv_sec = 5, .tv_usec = 0};
     (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     ConntrackCounts counts;
+    std::set<base::IpAddr> open;
     for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
         Look found;
         TRY(look(fd.get(), family, sources, found));
-        counts.left += found.left;
+        open.merge(found.open);
         for (const Key& key : found.ended) counts.forgotten += TRY(remove(fd.get(), family, key)) ? 1 : 0;
     }
+    counts.open.assign(open.begin(), open.end());
     return counts;
 }
 

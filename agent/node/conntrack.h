@@ -12,16 +12,17 @@
 
 #include <cstddef>
 #include <span>
+#include <vector>
 
 namespace warren::node {
 
 struct ConntrackCounts {
-    size_t forgotten = 0;  // entries of ended TCP connections, deleted
-    size_t left = 0;       // translated connections that have not ended
+    size_t forgotten = 0;            // entries of ended TCP connections, deleted
+    std::vector<base::IpAddr> open;  // who has translated connections that have not ended; sorted, each once
 };
 
 // Of TCP connections that the addresses opened. sources: sorted. Blocking; CAP_NET_ADMIN; any thread. An error where the kernel has no
-// connection tracking, or it is not to be asked.
+// connection tracking, or it is not to be asked (EPROTONOSUPPORT, EINVAL, EPERM), and where a look did not succeed this time.
 [[nodiscard]] base::Result<ConntrackCounts> forget_ended(std::span<const base::IpAddr> sources);
 
 }  // namespace warren::node

@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 
 namespace warren::node {
@@ -18,6 +19,9 @@ using std::chrono::steady_clock;
 constexpr auto kOften = std::chrono::minutes(3), kLongest = std::chrono::minutes(60);
 constexpr auto kGather = std::chrono::milliseconds(200), kSoon = std::chrono::milliseconds(1000),
                kSeldom = std::chrono::milliseconds(30'000);
+
+// The kernel has no ctnetlink, or does not let us: no other answer is to come.
+bool is_final(int os) { return os == EPROTONOSUPPORT || os == EINVAL || os == EOPNOTSUPP || os == EPERM; }
 
 }  // namespace
 
@@ -34,13 +38,21 @@ ConntrackSweeper::~ConntrackSweeper() {
 
 void ConntrackSweeper::captured(const std::vector<base::IpAddr>& addresses) {
     const std::lock_guard lock(mutex_);
-    for (const base::IpAddr& ip : addresses) fresh_ |= watched_.try_emplace(ip, steady_clock::now()).second;
+    if (unavailable_) return;
+    for (const base::IpAddr& ip : addresses) {
+        if (!captured_.insert(ip).second) continue;
+        watched_.insert_or_assign(ip, steady_clock::now());
+        fresh_ = true;
+    }
     if (fresh_) changed_.notify_all();
 }
 
 void ConntrackSweeper::left(const std::vector<base::IpAddr>& addresses) {
     const std::lock_guard lock(mutex_);
-    for (const base::IpAddr& ip : addresses) watched_.erase(ip);
+    for (const base::IpAddr& ip : addresses) {
+        captured_.erase(ip);
+        watched_.erase(ip);
+    }
 }
 
 ConntrackSweeper::Status ConntrackSweeper::status() const {
@@ -76,22 +88,27 @@ void ConntrackSweeper::look(std::unique_lock<std::mutex>& lock) {
     lock.lock();
     ++status_.looks;
     status_.error.clear();
+    const auto now = steady_clock::now();
+    const auto let_go = [&](auto&& done) {
+        std::erase_if(watched_, [&](const auto& one) {
+            const bool looked_at = std::binary_search(sources.begin(), sources.end(), one.first);
+            return looked_at && (now - one.second > kLongest || (now - one.second > kSoon && done(one.first)));
+        });
+    };
     if (!counts) {
         ++status_.failures;
         status_.error = counts.error().message();
-        WARREN_LOG(kLog, base::log::Level::Info, "connection tracking is not looked at", {"error", status_.error});
-        return watched_.clear();  // as it is without: what has ended goes by itself
+        unavailable_ = is_final(counts.error().os);
+        WARREN_LOG(kLog, base::log::Level::Info, "connection tracking was not looked at", {"error", status_.error},
+                   {"again", !unavailable_});
+        if (unavailable_) watched_.clear();  // what has ended goes by itself, in two minutes
+        return let_go([](base::IpAddr) { return false; });
     }
     status_.forgotten += counts->forgotten;
     if (counts->forgotten > 0)
         WARREN_LOG(kLog, base::log::Level::Info, "ended connections from before a pod was captured are forgotten",
-                   {"entries", counts->forgotten}, {"open", counts->left});
-    const auto now = steady_clock::now();
-    const bool done = counts->left == 0;
-    std::erase_if(watched_, [&](const auto& one) {
-        const bool looked_at = std::binary_search(sources.begin(), sources.end(), one.first);
-        return looked_at && (now - one.second > kLongest || (done && now - one.second > kSoon));
-    });
+                   {"entries", counts->forgotten}, {"pods_with_open_ones", counts->open.size()});
+    let_go([&](base::IpAddr ip) { return !std::binary_search(counts->open.begin(), counts->open.end(), ip); });
 }
 
 }  // namespace warren::node

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // ConntrackSweeper: keeps the node's connection tracking free of what pods did before they were captured (conntrack.h says why). A thread
-// of its own, for a large table takes the kernel a while to tell. A pod is looked at when it is captured, every second for as long as
-// it has translated connections from before, then, past kOften, ever more seldom, and at most for kLongest. Most pods are captured before
-// their first connection: one look, and no more.
+// of its own, for a large table takes the kernel a while to tell. A pod is looked at when it is captured and a second later, then every
+// second for as long as it has translated connections that are open, more seldom past kOften, and at most for kLongest. Most pods are
+// captured before their first connection: two looks, shared by all pods of a rollout, and no more.
 //
 // captured() and left() are for one thread; status() for any.
 #pragma once
@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -34,6 +35,7 @@ class ConntrackSweeper {
     ConntrackSweeper(const ConntrackSweeper&) = delete;
     ConntrackSweeper& operator=(const ConntrackSweeper&) = delete;
 
+    // Also again for a pod that is captured already: only addresses that are new count.
     void captured(const std::vector<base::IpAddr>& addresses);
     void left(const std::vector<base::IpAddr>& addresses);
     [[nodiscard]] Status status() const;
@@ -44,7 +46,9 @@ class ConntrackSweeper {
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;
-    std::map<base::IpAddr, base::MonoTime> watched_;  // since when
+    std::set<base::IpAddr> captured_;
+    std::map<base::IpAddr, base::MonoTime> watched_;  // of those, since when
+    bool unavailable_ = false;                        // this kernel has none, or does not let us: never asked again
     bool fresh_ = false;                              // one came since the last look
     bool end_ = false;
     Status status_;
