@@ -89,7 +89,7 @@ struct Run {
             const size_t n = std::min(limit, wire.size());
             auto opened = reader.open({wire.data(), n}, answers);
             if (!opened) {
-                require(touched);
+                require(touched || writer.key_updates() > kMaxIdleRecords);
                 dead = true;
                 require(answers.finished() || !opened.error().detail.empty());
                 return;
