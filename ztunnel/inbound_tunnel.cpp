@@ -24,23 +24,23 @@ void InboundTunnel::accept(PodProxy& pod, Accepted accepted) {
     if (pod.local() != nullptr) self->begin();
 }
 
-// Strangers who never finish may take every place: the one that has waited longest makes room. An honest peer's is over in a moment.
+// Strangers who never finish may take every place: one of them makes room (handshake_places.h). An honest peer's is over in a moment.
 bool InboundTunnel::begin_handshake() {
     WorkerContext& worker = pod_.worker();
     if (worker.handshake_count >= worker.settings.limits.handshakes_per_worker) {
         ++worker.handshakes_refused;
-        if (auto* oldest = worker.handshakes.pop_front()) oldest->give_way(to_string(PodLimit::Handshakes), kWorkerHandshakes);
+        worker.handshakes.make_room(to_string(PodLimit::Handshakes), kWorkerHandshakes);
     }
     if (const auto limit = pod_.use.take_handshake()) {
-        if (auto* oldest = pod_.handshakes.pop_front()) oldest->give_way(to_string(*limit), describe(*limit));
+        pod_.handshakes.make_room(to_string(*limit), describe(*limit));
         if (pod_.use.take_handshake()) {
             fail(to_string(*limit), describe(*limit));
             return false;
         }
     }
     shaking_ = true;
-    pod_.handshakes.push_back(*this);
-    worker.handshakes.push_back(*this);
+    pod_.handshakes.enter(*this);
+    worker.handshakes.enter(*this);
     ++worker.handshake_count;
     return true;
 }
@@ -71,8 +71,8 @@ void InboundTunnel::with_certificate(base::Result<std::shared_ptr<const TlsConte
 
 void InboundTunnel::end_handshake() {
     if (!std::exchange(shaking_, false)) return;
-    base::LinkList<HandshakeOf<PodProxy>>::remove(*this);
-    base::LinkList<HandshakeOf<WorkerContext>>::remove(*this);
+    HandshakePlaces<PodProxy>::leave(*this);
+    HandshakePlaces<WorkerContext>::leave(*this);
     --pod_.worker().handshake_count;
     pod_.use.give_handshake();
 }
@@ -81,6 +81,11 @@ void InboundTunnel::give_way(std::string_view reason_code, std::string_view erro
     if (tunnel_ == nullptr) return fail(reason_code, error);
     outcome_ = reason_code;
     tunnel_->abort(base::Error{base::Errc::Exhausted, 0, "", std::string(error)});
+}
+
+void InboundTunnel::on_tunnel_answered(Tunnel&) {
+    pod_.handshakes.answered(*this);
+    pod_.worker().handshakes.answered(*this);
 }
 
 void InboundTunnel::on_tunnel_open(Tunnel& tunnel) {

@@ -37,6 +37,7 @@ class InboundTunnel final : public TunnelOwner,
     void fail(std::string_view reason_code, std::string_view error);
     void on_wait_over();
 
+    void on_tunnel_answered(Tunnel& tunnel) override;
     void on_tunnel_open(Tunnel& tunnel) override;
     H2Stream* on_tunnel_request(Tunnel& tunnel, int32_t id, const H2Request& request) override;
     void on_tunnel_goaway(Tunnel&) override {}

@@ -10,6 +10,7 @@
 #include "ztunnel/cert_store.h"
 #include "ztunnel/chunk.h"
 #include "ztunnel/dns_server.h"
+#include "ztunnel/handshake_places.h"
 #include "ztunnel/host_resolver.h"
 #include "ztunnel/on_demand.h"
 #include "ztunnel/pod_limits.h"
@@ -53,17 +54,6 @@ struct DnsService {
 };
 
 // What a worker lends to its pods.
-// An inbound tunnel whose handshake is under way, in a list of its Holder.
-template <class Holder>
-class HandshakeOf : public base::Link<HandshakeOf<Holder>> {
-  public:
-    // Ends, for another one.
-    virtual void give_way(std::string_view reason_code, std::string_view error) = 0;
-
-  protected:
-    ~HandshakeOf() = default;
-};
-
 struct WorkerContext {
     base::Loop& loop;
     ChunkPool& chunks;
@@ -76,7 +66,7 @@ struct WorkerContext {
     const DnsService* dns = nullptr;                          // on one worker only: queries are too few to spread. Null: no DNS proxy here
     HostResolver* resolver = nullptr;                         // of workloads that are hostnames; null: they cannot be reached
     OnDemand* on_demand = nullptr;                            // null: the snapshot is the whole mesh
-    base::LinkList<HandshakeOf<WorkerContext>> handshakes{};  // of all pods, oldest first; not owned
+    HandshakePlaces<WorkerContext> handshakes{};  // of all pods
     size_t handshake_count = 0;
     uint64_t handshakes_refused = 0;
     policy::WorkloadRef neighbour{};  // a record of this node, the one seen last: for stand-ins
@@ -126,7 +116,7 @@ class PodProxy final : private DnsPod {
     // Connections enter here and leave by themselves; what they hold is taken before and given back after.
     void enter(PodConnection& connection) { connections_.push_back(connection); }
     PodUse use;
-    base::LinkList<HandshakeOf<PodProxy>> handshakes;  // oldest first; not owned
+    HandshakePlaces<PodProxy> handshakes;
     [[nodiscard]] PodCounts counts() const;
     // What waits for slow applications of this pod.
     BufferBudget buffers;

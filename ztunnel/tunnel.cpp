@@ -132,7 +132,10 @@ base::Result<void> Tunnel::handshake_step(std::span<uint8_t>& rest) {
     wake();  // the answer, or the alert
     const size_t n = TRY(std::move(taken));
     rest = rest.subspan(n);
-    if (!tls_->established()) return {};
+    if (!tls_->established()) {
+        if (tls_->output().pending() > 0) owner_->on_tunnel_answered(*this);
+        return {};
+    }
     stage_ = Stage::Open;
     established_at_ = std::chrono::system_clock::now();
     loop_.arm(timer_, settings_.ping_after);

@@ -25,6 +25,8 @@ class Tunnel;
 
 class TunnelOwner {
   public:
+    // Server side: the client's hello was answered; its proof is still missing.
+    virtual void on_tunnel_answered(Tunnel&) {}
     // TLS is done, streams may be opened. The peer is in tunnel.peer().
     virtual void on_tunnel_open(Tunnel& tunnel) = 0;
     // Server side: see H2Events::on_request.

@@ -101,12 +101,12 @@ class ManyPods(MeshCase):
 
 
 class Honest(MeshCase):
-    settings = {"env": {"ZTUNNEL_WORKER_THREADS": "1", "WARREN_HANDSHAKES_PER_POD": "50"}}
+    settings = {"env": {"ZTUNNEL_WORKER_THREADS": "1", "WARREN_HANDSHAKES_PER_POD": "200"}}
 
     def test_a_pod_whose_handshakes_are_all_taken_by_strangers_still_serves_its_own_peers(self):
         w = self.world
         w.server(w.pods.server, 7000)
-        attack = hostile.Attack(hostile.credentials(w), w.pods.plain, w.pods.server, None, 60)
+        attack = hostile.Attack(hostile.credentials(w), w.pods.plain, w.pods.server, None, 300)
         thread = hostile.start(attack, "half_open")
         try:
             # All places are taken once some had to be made.
