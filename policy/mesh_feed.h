@@ -29,7 +29,8 @@ class MeshFeed {
     using Make = std::function<Batch(const Snapshot& now)>;
     using Read = std::function<base::Result<Batch>(TextPool& pool)>;
 
-    explicit MeshFeed(Readers readers) : readers_(std::move(readers)), snapshot_(mesh_.snapshot()) {}
+    explicit MeshFeed(Readers readers, std::string_view own_node = {})  // of the mesh, see Mesh
+        : readers_(std::move(readers)), mesh_(own_node), snapshot_(mesh_.snapshot()) {}
 
     // The control plane's: one response.
     void update(const Make& make);
@@ -41,7 +42,7 @@ class MeshFeed {
         return snapshot_;
     }
     // For converters that run inside update().
-    [[nodiscard]] TextPool& pool() { return mesh_.pool(); }
+    [[nodiscard]] RecordPool& pool() { return mesh_.pool(); }
 
   private:
     using Names = std::set<std::string, std::less<>>;

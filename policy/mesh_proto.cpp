@@ -65,7 +65,7 @@ Result<PortPair> read_port_pair(const pb::Port& from, const FieldPath& at) {
 }
 
 // A protobuf map has no order; sorted by key, equal messages become equal values.
-Result<Array<WorkloadService>> read_memberships(const pb::Workload& from, TextPool& pool) {
+Result<Array<WorkloadService>> read_memberships(const pb::Workload& from, RecordPool& pool) {
     std::vector<WorkloadService> out;
     out.reserve(from.services().size());
     for (const auto& [key, list] : from.services()) {
@@ -76,7 +76,7 @@ Result<Array<WorkloadService>> read_memberships(const pb::Workload& from, TextPo
         out.push_back({pool.intern(key), Array<PortPair>(std::move(*ports))});
     }
     std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.service < b.service; });
-    return Array<WorkloadService>(std::move(out));
+    return pool.share(Array<WorkloadService>(std::move(out)));
 }
 
 void fill_names(Workload& to, const pb::Workload& from, TextPool& pool) {
@@ -102,7 +102,7 @@ Result<TunnelProtocol> read_tunnel(int value) {
     return read_enum(value, TunnelProtocol::Hbone, at);
 }
 
-Result<void> fill(Workload& to, const pb::Workload& from, TextPool& pool) {
+Result<void> fill(Workload& to, const pb::Workload& from, RecordPool& pool) {
     const FieldPath top;
     if (from.uid().empty()) return FieldPath{nullptr, "uid"}.refuse("empty; a workload is known by its uid");
     fill_names(to, from, pool);
@@ -208,7 +208,7 @@ Result<void> fill(Service& to, const pb::Service& from, TextPool& pool) {
 
 }  // namespace
 
-Result<WorkloadRef> workload_from_proto(const pb::Workload& from, TextPool& pool) {
+Result<WorkloadRef> workload_from_proto(const pb::Workload& from, RecordPool& pool) {
     const auto to = make_ref<Workload>();
     if (auto done = fill(*to, from, pool); !done) return std::move(done).error().with("workload " + base::quoted(from.uid()));
     return WorkloadRef(to);

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "policy/authorization.h"
+#include "policy/record_pool.h"
 #include "policy/service.h"
 #include "policy/workload.h"
 
@@ -34,7 +35,7 @@ namespace warren::policy {
 using AddressResource = std::variant<WorkloadRef, ServiceRef>;
 using PolicyResource = std::variant<PolicySpec, PolicyRefusal>;
 
-base::Result<WorkloadRef> workload_from_proto(const istio::workload::Workload& from, TextPool& pool);
+base::Result<WorkloadRef> workload_from_proto(const istio::workload::Workload& from, RecordPool& pool);
 base::Result<ServiceRef> service_from_proto(const istio::workload::Service& from, TextPool& pool);
 // name: the resource name, which is the policy's key.
 PolicyResource policy_from_proto(std::string_view name, const istio::security::Authorization& from, TextPool& pool);
@@ -48,7 +49,7 @@ void to_proto(const PolicySpec& from, istio::security::Authorization& to);
 // One thread, the pool's; the pool outlives it.
 class ResourceReader {
   public:
-    explicit ResourceReader(TextPool& pool);
+    explicit ResourceReader(RecordPool& pool);
     ~ResourceReader();
     ResourceReader(const ResourceReader&) = delete;
 
@@ -62,7 +63,7 @@ class ResourceReader {
 
   private:
     struct Messages;
-    TextPool& pool_;
+    RecordPool& pool_;
     std::unique_ptr<Messages> messages_;
     uint64_t ignored_names_ = 0;
 };

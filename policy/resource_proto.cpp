@@ -156,7 +156,7 @@ void to_proto(const Service& from, pb::Service& to) {
     to.set_ingress_use_waypoint(from.ingress_use_waypoint);
 }
 
-ResourceReader::ResourceReader(TextPool& pool) : pool_(pool), messages_(std::make_unique<Messages>()) {}
+ResourceReader::ResourceReader(RecordPool& pool) : pool_(pool), messages_(std::make_unique<Messages>()) {}
 ResourceReader::~ResourceReader() = default;
 
 Result<AddressResource> ResourceReader::address(std::span<const uint8_t> bytes) {

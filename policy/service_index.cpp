@@ -127,13 +127,11 @@ void ServiceIndex::count_prefix(const NetworkPrefix& prefix, bool more) {
     const bool v4 = prefix.cidr.is_v4();
     const auto length = static_cast<uint8_t>(prefix.cidr.length());
     const auto same = [&](const PrefixLength& l) { return l.v4 == v4 && l.length == length; };
-    if (auto* at = std::find_if(lengths.begin(), lengths.end(), same); at != lengths.end()) {
-        at->prefixes = more ? at->prefixes + 1 : at->prefixes - 1;
-        if (at->prefixes > 0) return;
-    }
     std::vector<PrefixLength> next(lengths.begin(), lengths.end());
-    std::erase_if(next, [](const PrefixLength& l) { return l.prefixes == 0; });
-    if (more) {
+    if (const auto at = std::find_if(next.begin(), next.end(), same); at != next.end()) {
+        at->prefixes = more ? at->prefixes + 1 : at->prefixes - 1;
+        if (at->prefixes == 0) next.erase(at);
+    } else if (more) {
         const auto after = std::find_if(next.begin(), next.end(), [&](const PrefixLength& l) { return l.length < length; });
         next.insert(after, PrefixLength{v4, length, 1});
     }

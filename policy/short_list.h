@@ -7,7 +7,6 @@
 #include "policy/array.h"
 
 #include <cstddef>
-#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -27,7 +26,6 @@ class ShortList {
     }
     [[nodiscard]] size_t size() const noexcept { return empty() ? 0 : 1 + rest_.size(); }
     const Item& operator[](size_t i) const noexcept { return i == 0 ? first_ : rest_[i - 1]; }
-    const Item& front() const noexcept { return first_; }
 
     // The first place where pred(const Item&) holds, or npos.
     template <class Pred>
@@ -37,7 +35,15 @@ class ShortList {
         return npos;
     }
 
-    void replace(size_t i, Item item) { (i == 0 ? first_ : rest_[i - 1]) = std::move(item); }
+    void replace(size_t i, Item item) {
+        if (i == 0) {
+            first_ = std::move(item);
+            return;
+        }
+        std::vector<Item> rest = copy_rest(0);
+        rest[i - 1] = std::move(item);
+        rest_ = Array<Item>(std::move(rest));
+    }
     void append(Item item) { insert(size(), std::move(item)); }
     void insert(size_t i, Item item) {
         if (empty()) {
@@ -45,12 +51,12 @@ class ShortList {
             return;
         }
         if (i == 0) std::swap(first_, item);
-        std::vector<Item> rest = take_rest(1);
+        std::vector<Item> rest = copy_rest(1);
         rest.insert(rest.begin() + static_cast<std::ptrdiff_t>(i == 0 ? 0 : i - 1), std::move(item));
         rest_ = Array<Item>(std::move(rest));
     }
     void erase(size_t i) {
-        std::vector<Item> rest = take_rest(0);
+        std::vector<Item> rest = copy_rest(0);
         if (i > 0) {
             rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(i - 1));
         } else if (rest.empty()) {
@@ -63,10 +69,10 @@ class ShortList {
     }
 
   private:
-    std::vector<Item> take_rest(size_t spare) {
+    [[nodiscard]] std::vector<Item> copy_rest(size_t spare) const {
         std::vector<Item> out;
         out.reserve(rest_.size() + spare);
-        std::move(rest_.begin(), rest_.end(), std::back_inserter(out));
+        out.insert(out.end(), rest_.begin(), rest_.end());
         return out;
     }
 

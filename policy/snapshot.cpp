@@ -7,7 +7,7 @@
 
 namespace warren::policy {
 
-Snapshot::Snapshot() : policies_(std::make_shared<const PolicyTable>()) {}
+Snapshot::Snapshot(std::string_view own_node) : workloads_(own_node), policies_(std::make_shared<const PolicyTable>()) {}
 Snapshot::~Snapshot() = default;
 Snapshot::Snapshot(const Snapshot&) = default;
 
@@ -56,7 +56,9 @@ size_t Snapshot::service_count() const { return services_.size(); }
 size_t Snapshot::policy_count() const { return policies_->size(); }
 
 struct Mesh::State {
-    TextPool pool;
+    explicit State(std::string_view own_node) : next(own_node) {}
+
+    RecordPool pool;
     // The writer's own copy. What it shares with the published one and with any a reader holds is copied before it changes.
     Snapshot next;
     std::shared_ptr<const Snapshot> published = std::make_shared<const Snapshot>(next);
@@ -69,7 +71,7 @@ bool is_service_key(std::string_view name) { return std::count(name.begin(), nam
 
 }  // namespace
 
-Mesh::Mesh() : state_(std::make_unique<State>()) {}
+Mesh::Mesh(std::string_view own_node) : state_(std::make_unique<State>(own_node)) {}
 Mesh::~Mesh() = default;
 
 std::shared_ptr<const Snapshot> Mesh::apply(Batch batch) {
@@ -103,6 +105,6 @@ std::shared_ptr<const Snapshot> Mesh::apply(Batch batch) {
 
 std::shared_ptr<const Snapshot> Mesh::snapshot() const { return state_->published; }
 
-TextPool& Mesh::pool() { return state_->pool; }
+RecordPool& Mesh::pool() { return state_->pool; }
 
 }  // namespace warren::policy

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "policy/authorization.h"
 #include "policy/evaluate.h"
+#include "policy/record_pool.h"
 #include "policy/service_index.h"
 #include "policy/workload_index.h"
 
@@ -26,7 +27,7 @@ class PolicyTable;  // policies by key and scope, with the decision sets built s
 
 class Snapshot {
   public:
-    Snapshot();
+    explicit Snapshot(std::string_view own_node = {});  // empty, of a mesh as Mesh makes them
     ~Snapshot();
     Snapshot(const Snapshot&);
 
@@ -34,7 +35,8 @@ class Snapshot {
     [[nodiscard]] const Workload* workload(std::string_view uid) const;
     // By address, HOST_NETWORK ones excluded; among several the highest rank (HBONE pod, pod, HBONE, rest), of equals the latest claim.
     [[nodiscard]] const Workload* workload(const NetworkAddress& address) const;
-    // The record of a local pod: same name, namespace and account, and on `node` when that is not empty (contract 8.4).
+    // The record of a local pod: same name, namespace and account, and on `node` when that is not empty (contract 8.4). A mesh that has an
+    // own node knows only that node's pods by name.
     [[nodiscard]] const Workload* local_workload(std::string_view ns, std::string_view name, std::string_view service_account,
                                                  std::string_view node) const;
     // -- services; client_ns null sees everything
@@ -103,14 +105,15 @@ struct Batch {
 
 class Mesh {
   public:
-    Mesh();
+    // own_node: the only one whose pods are looked up by name; empty: any.
+    explicit Mesh(std::string_view own_node = {});
     ~Mesh();
     // Applies the batch and publishes; cannot fail: what does not make sense was refused by the converter. Records that equal the ones
     // there are dropped, so a control plane that sends everything again after a reconnect costs a comparison each and keeps the snapshot.
     std::shared_ptr<const Snapshot> apply(Batch batch);
     [[nodiscard]] std::shared_ptr<const Snapshot> snapshot() const;
     // Where converters intern names; same thread as the mesh.
-    [[nodiscard]] TextPool& pool();
+    [[nodiscard]] RecordPool& pool();
 
   private:
     struct State;

@@ -61,7 +61,8 @@ struct WorkloadService {
 };
 
 struct Workload : Counted {
-    Text uid;  // primary key, for example "Kubernetes//Pod/prod/web-1"
+    uint32_t capacity = 1;  // load-balancing weight; 0 is legal. Here, beside the count, for it costs sixteen bytes elsewhere
+    Text uid;               // primary key, for example "Kubernetes//Pod/prod/web-1"
     Text name;
     Text ns;
     Text service_account;
@@ -79,7 +80,6 @@ struct Workload : Counted {
     Array<Text> authorization_policies;  // resource names of the selector policies that apply
     std::unique_ptr<const GatewayAddress> waypoint;
     std::unique_ptr<const GatewayAddress> network_gateway;
-    uint32_t capacity = 1;  // load-balancing weight; 0 is legal
     std::unique_ptr<const ApplicationTunnel> application_tunnel;
     TunnelProtocol tunnel_protocol = TunnelProtocol::None;
     NetworkMode network_mode = NetworkMode::Standard;

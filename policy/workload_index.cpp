@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/workload_index.h"
 
+#include <algorithm>
 #include <span>
 
 namespace warren::policy {
@@ -19,8 +20,14 @@ std::span<const base::IpAddr> indexed(const Workload& w) {
     return w.network_mode == NetworkMode::HostNetwork ? std::span<const base::IpAddr>() : w.addresses.span();
 }
 
-bool indexes(const Workload& w, const Text& network, base::IpAddr ip) {
-    return w.network_mode != NetworkMode::HostNetwork && w.network == network && w.has_address(ip);
+bool indexes(const Workload& w, const NetworkAddress& address) {
+    return w.network_mode != NetworkMode::HostNetwork && w.network == address.network && w.has_address(address.ip);
+}
+
+uint64_t key_of(const Workload& w, base::IpAddr ip) { return AddressHash{}({w.network, ip}); }
+
+bool has_key(const Workload& w, uint64_t key) {
+    return std::ranges::any_of(indexed(w), [&](base::IpAddr ip) { return key_of(w, ip) == key; });
 }
 
 size_t place_of(const ShortList<WorkloadRef>& list, const Text& uid) {
@@ -48,12 +55,12 @@ void drop(Map& map, const Key& key, const Text& uid) {
 WorkloadRef WorkloadIndex::put(const WorkloadRef& workload) {
     const Workload& w = *workload;
     const WorkloadRef old = std::exchange(uids_.edit(w.uid), workload);
-    for (const base::IpAddr ip : indexed(w)) claim({w.network, ip}, workload);
-    rename(names_, old.get(), &w, &Workload::name);
+    for (const base::IpAddr ip : indexed(w)) claim(key_of(w, ip), workload);
+    rename(names_, if_local(old.get()), if_local(&w), &Workload::name);
     rename(hostnames_, old.get(), &w, &Workload::hostname);
     if (!old) return old;
     for (const base::IpAddr ip : indexed(*old))
-        if (!indexes(w, old->network, ip)) drop(addresses_, NetworkAddress{old->network, ip}, w.uid);
+        if (!has_key(w, key_of(*old, ip))) drop(addresses_, key_of(*old, ip), w.uid);
     return old;
 }
 
@@ -67,7 +74,7 @@ void WorkloadIndex::rename(Names& names, const Workload* before, const Workload*
     if (has) names.edit(key(*now)).append(now->uid);
 }
 
-void WorkloadIndex::claim(const NetworkAddress& address, const WorkloadRef& workload) {
+void WorkloadIndex::claim(uint64_t address, const WorkloadRef& workload) {
     ShortList<WorkloadRef>& list = addresses_.edit(address);
     if (list.empty()) {
         list.append(workload);
@@ -90,15 +97,17 @@ WorkloadRef WorkloadIndex::remove(std::string_view uid) {
     if (found == nullptr) return nullptr;
     const WorkloadRef old = *found;
     uids_.erase(old->uid);
-    for (const base::IpAddr ip : indexed(*old)) drop(addresses_, NetworkAddress{old->network, ip}, old->uid);
-    rename(names_, old.get(), nullptr, &Workload::name);
+    for (const base::IpAddr ip : indexed(*old)) drop(addresses_, key_of(*old, ip), old->uid);
+    rename(names_, if_local(old.get()), nullptr, &Workload::name);
     rename(hostnames_, old.get(), nullptr, &Workload::hostname);
     return old;
 }
 
 const Workload* WorkloadIndex::by_address(const NetworkAddress& address) const {
-    const ShortList<WorkloadRef>* list = addresses_.find(address);
-    return list != nullptr ? list->front().get() : nullptr;
+    const ShortList<WorkloadRef>* list = addresses_.find(AddressHash{}(address));
+    const size_t at =
+        list != nullptr ? list->position([&](const WorkloadRef& w) { return indexes(*w, address); }) : ShortList<WorkloadRef>::npos;
+    return at != ShortList<WorkloadRef>::npos ? (*list)[at].get() : nullptr;
 }
 
 }  // namespace warren::policy

@@ -14,6 +14,9 @@ namespace warren::policy {
 
 class WorkloadIndex {
   public:
+    // Pods are looked up by their name on the own node only; node: that one's name, empty where any node's are asked for.
+    explicit WorkloadIndex(std::string_view node) : node_(node) {}
+
     // Puts it in the place of an earlier one of that uid, which is returned (null: none). Replacing keeps the order in which
     // workloads of equal rank claimed an address.
     WorkloadRef put(const WorkloadRef& workload);
@@ -50,7 +53,7 @@ class WorkloadIndex {
 
   private:
     // Uids by the hash of two names. Each workload stands once in such a map, whoever looks compares the names themselves, and an
-    // update that keeps them changes nothing here.
+    // update that keeps them changes nothing here. Addresses are as names: the hash leads to whoever may have them.
     using Names = base::PersistentMap<uint64_t, ShortList<Text>, AsItIs>;
 
     template <class Pred>
@@ -61,12 +64,16 @@ class WorkloadIndex {
         return nullptr;
     }
 
-    void claim(const NetworkAddress& address, const WorkloadRef& workload);
+    void claim(uint64_t address, const WorkloadRef& workload);
+    [[nodiscard]] const Workload* if_local(const Workload* w) const {
+        return w != nullptr && (node_.empty() || w->node == node_) ? w : nullptr;
+    }
     static void rename(Names& names, const Workload* before, const Workload* now, const Text Workload::* name);
 
+    Text node_;
     base::PersistentMap<Text, WorkloadRef> uids_;
-    base::PersistentMap<NetworkAddress, ShortList<WorkloadRef>, AddressHash> addresses_;
-    Names names_;
+    base::PersistentMap<uint64_t, ShortList<WorkloadRef>, AsItIs> addresses_;
+    Names names_;      // of those on node_
     Names hostnames_;  // only of those that have one
 };
 

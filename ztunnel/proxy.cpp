@@ -18,7 +18,8 @@ Proxy::Proxy(const ProxySettings& settings, CertStore& certs)
     : settings_(settings),
       certs_(certs),
       feed_({[this](const policy::Batch& batch) { follow_identities(batch); },
-             [this](const std::shared_ptr<const policy::Snapshot>& snapshot) { publish(snapshot); }}) {}
+             [this](const std::shared_ptr<const policy::Snapshot>& snapshot) { publish(snapshot); }},
+            settings.node_name) {}
 
 base::Result<std::unique_ptr<Proxy>> Proxy::start(const WorkerShared& shared, size_t threads) {
     std::unique_ptr<Proxy> proxy(new Proxy(shared.settings, shared.certs));

@@ -26,9 +26,9 @@ constexpr size_t kMaxMeshFile = size_t{64} << 20;
 // From resources to the agent's own mesh: the end of the relay.
 class OwnMesh final : public xds::Handler {
   public:
-    explicit OwnMesh(MeshSource::OnSnapshot on_snapshot)
+    OwnMesh(MeshSource::OnSnapshot on_snapshot, std::string_view own_node)
         : on_snapshot_(std::move(on_snapshot)),
-          feed_({.on_batch = {}, .on_snapshot = [this](auto snapshot) { on_snapshot_(std::move(snapshot), synced_); }}),
+          feed_({.on_batch = {}, .on_snapshot = [this](auto snapshot) { on_snapshot_(std::move(snapshot), synced_); }}, own_node),
           reader_(feed_.pool()) {}
 
     std::vector<xds::Rejection> apply(const xds::Update& update) override {
@@ -111,7 +111,7 @@ xds::JoinOptions joining(const Settings& settings, const xds::ClientOptions& ups
 
 class Source final : public MeshSource {
   public:
-    Source(const Settings& settings, OnSnapshot on_snapshot) : settings_(settings), mesh_(std::move(on_snapshot)) {}
+    Source(const Settings& settings, OnSnapshot on_snapshot) : settings_(settings), mesh_(std::move(on_snapshot), settings.node_name) {}
     ~Source() override {
         watch_.end();
         if (join_) join_->stop();  // a stream may wait for it
@@ -127,8 +127,9 @@ class Source final : public MeshSource {
         }
         server_ = TRY(xds::Server::create(std::move(local)));
         relay_ = std::make_unique<xds::Relay>(
-            xds::RelayOptions{.names = [](std::string_view type, const xds::Resource& r) { return xds::other_names(type, r); }}, *server_,
-            &mesh_);
+            xds::RelayOptions{.names = [node = settings_.node_name](std::string_view type,
+                                                                    const xds::Resource& r) { return xds::other_names(type, r, node); }},
+            *server_, &mesh_);
         if (settings_.mesh_file.empty()) {
             xds::ClientOptions options = TRY(upstream(settings_));
             if (settings_.joins()) {

@@ -40,10 +40,14 @@ OtherNames other_names(const istio::workload::Service& service) {
     return out;
 }
 
-OtherNames other_names(std::string_view type_url, const Resource& resource) {
+OtherNames other_names(std::string_view type_url, const Resource& resource, std::string_view node) {
     istio::workload::Address address;
     if (type_url != kAddressType || !address.ParseFromArray(resource.body.data(), static_cast<int>(resource.body.size()))) return {};
-    if (address.has_workload()) return other_names(address.workload());
+    if (address.has_workload()) {
+        OtherNames out = other_names(address.workload());
+        if (!node.empty() && address.workload().node() != node) std::erase(out.groups, node_group(address.workload().node()));
+        return out;
+    }
     if (address.has_service()) return other_names(address.service());
     return {};
 }

@@ -28,8 +28,9 @@ struct OtherNames {
 
 [[nodiscard]] OtherNames other_names(const istio::workload::Workload& workload);
 [[nodiscard]] OtherNames other_names(const istio::workload::Service& service);
-// Of a resource as it came. One that does not read has no other names: it is refused elsewhere.
-[[nodiscard]] OtherNames other_names(std::string_view type_url, const Resource& resource);
+// Of a resource as it came, for a server whose clients are all on `node` (empty: anywhere): nobody asks it for
+// what belongs to other nodes. One that does not read has no other names: it is refused elsewhere.
+[[nodiscard]] OtherNames other_names(std::string_view type_url, const Resource& resource, std::string_view node);
 
 // What a client of a node is subscribed to without asking: the workloads of its node.
 [[nodiscard]] std::vector<std::string> implied_names(const NodeInfo& node, std::string_view type_url);

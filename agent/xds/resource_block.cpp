@@ -35,6 +35,30 @@ base::Result<std::vector<std::string_view>> checked_keys(const ResourceSpec& spe
     return made;
 }
 
+// Where each text of a block will stand: in the body, or among the block's own texts, which end where the body begins.
+class Texts {
+  public:
+    explicit Texts(std::span<const uint8_t> body) : body_(base::as_text(body.first(std::min(body.size(), kLookedAt)))) {}
+
+    struct Spot {
+        bool in_body;
+        size_t at;
+    };
+    Spot place(std::string_view text) {
+        if (const size_t found = body_.find(text); found != std::string_view::npos) return {true, found};
+        own_ += text;
+        return {false, own_.size() - text.size()};
+    }
+    [[nodiscard]] const std::string& own() const { return own_; }
+    // From the first of the own texts; once all are placed.
+    [[nodiscard]] size_t offset(Spot spot) const { return spot.at + (spot.in_body ? own_.size() : 0); }
+
+  private:
+    static constexpr size_t kLookedAt = 4096;  // more than nearly every resource has; a bound for those with thousands of names
+    std::string_view body_;
+    std::string own_;
+};
+
 }  // namespace
 
 base::Result<ResourceRef> ResourceBlock::make(const ResourceSpec& spec) {
@@ -45,30 +69,36 @@ base::Result<ResourceRef> ResourceBlock::make(const ResourceSpec& spec) {
     auto groups = TRY(checked_keys(spec, "group", spec.groups));
     // An alias brings all that a group of that name would.
     std::erase_if(groups, [&](std::string_view key) { return std::binary_search(aliases.begin(), aliases.end(), key); });
-    size_t keys = 0;
+    Texts texts(spec.body);
+    const size_t table = (aliases.size() + groups.size()) * sizeof(Place) + spec.version.size();
+    const Texts::Spot name = texts.place(spec.name);
+    std::vector<Texts::Spot> places;
+    places.reserve(aliases.size() + groups.size());
     for (const auto* list : {&aliases, &groups})
-        for (const auto key : *list) keys += 2 + key.size();
-    const size_t total = spec.name.size() + spec.version.size() + keys + spec.body.size();
+        for (const auto key : *list) places.push_back(texts.place(key));
+    const size_t total = table + texts.own().size() + spec.body.size();
     if (spec.body.size() > kMaxBytes || total > kMaxBytes)
         return base::invalid("resource " + base::quoted(spec.name) + " is larger than 2 GiB");
 
     auto* block = new (::operator new(sizeof(ResourceBlock) + total)) ResourceBlock();
+    block->body_at_ = static_cast<uint32_t>(table + texts.own().size());
+    block->body_ = static_cast<uint32_t>(spec.body.size());
+    block->name_at_ = static_cast<uint32_t>(table + texts.offset(name));
     block->name_ = static_cast<uint16_t>(spec.name.size());
     block->version_ = static_cast<uint16_t>(spec.version.size());
-    block->keys_ = static_cast<uint32_t>(keys);
-    block->body_ = static_cast<uint32_t>(spec.body.size());
     block->aliases_ = static_cast<uint16_t>(aliases.size());
     block->groups_ = static_cast<uint16_t>(groups.size());
-    char* at = block->text();
-    const auto put = [&](std::string_view text) { at = std::copy(text.begin(), text.end(), at); };
-    put(spec.name);
-    put(spec.version);
+    char* to = block->data();
+    const auto put = [&](std::string_view bytes) { to = std::copy(bytes.begin(), bytes.end(), to); };
+    size_t index = 0;
     for (const auto* list : {&aliases, &groups})
         for (const auto key : *list) {
-            *at++ = static_cast<char>(key.size() >> 8);
-            *at++ = static_cast<char>(key.size() & 0xff);
-            put(key);
+            const size_t at = table + texts.offset(places[index++]);
+            const Place place{{static_cast<uint16_t>(at), static_cast<uint16_t>(at >> 16)}, static_cast<uint16_t>(key.size())};
+            put({reinterpret_cast<const char*>(&place), sizeof place});
         }
+    put(spec.version);
+    put(texts.own());
     put(base::as_text(spec.body));
     ResourceRef ref(block);
     block->refs_.store(1, std::memory_order_relaxed);  // the one in ref
@@ -76,16 +106,16 @@ base::Result<ResourceRef> ResourceBlock::make(const ResourceSpec& spec) {
 }
 
 std::string_view ResourceBlock::key(uint32_t index) const {
-    std::string_view found;
-    each_key([&](std::string_view text_of, uint32_t i, bool) {
-        if (i == index) found = text_of;
-    });
-    return found;
+    Place place;
+    std::memcpy(&place, data() + index * sizeof place, sizeof place);
+    return {data() + (place.at[0] | uint32_t{place.at[1]} << 16), place.size};
 }
 
 bool ResourceBlock::same_keys(const ResourceBlock& o) const {
-    return aliases_ == o.aliases_ && keys_ == o.keys_ && groups_ == o.groups_ &&
-           std::memcmp(text() + name_ + version_, o.text() + o.name_ + o.version_, keys_) == 0;
+    if (aliases_ != o.aliases_ || groups_ != o.groups_) return false;
+    for (uint32_t i = 0; i < key_count(); ++i)
+        if (key(i) != o.key(i)) return false;
+    return true;
 }
 
 bool ResourceBlock::same_content(const ResourceBlock& o) const {

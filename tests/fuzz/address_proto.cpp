@@ -9,7 +9,7 @@
 using namespace warren::policy;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-    TextPool pool;
+    RecordPool pool;
     ResourceReader reader(pool);
     const auto read = reader.address({data, size});
     if (!read) return 0;

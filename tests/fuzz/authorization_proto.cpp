@@ -9,7 +9,7 @@
 using namespace warren::policy;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-    TextPool pool;
+    RecordPool pool;
     ResourceReader reader(pool);
     const PolicyResource read = reader.policy("prod/p", {data, size});
     if (const auto* refusal = std::get_if<PolicyRefusal>(&read)) {

@@ -32,7 +32,7 @@ pb::Authorization base_policy() {
 pb::Match& first_match(pb::Authorization& a) { return *a.mutable_rules(0)->mutable_clauses(0)->mutable_matches(0); }
 
 PolicyResource read(const pb::Authorization& a) {
-    TextPool pool;
+    RecordPool pool;
     return policy_from_proto("prod/p", a, pool);
 }
 
@@ -149,7 +149,7 @@ TEST_CASE("authorization_proto: a refusal keeps what was readable") {
 }
 
 TEST_CASE("authorization_proto: bytes that do not parse are a refusal") {
-    TextPool pool;
+    RecordPool pool;
     ResourceReader reader(pool);
     PolicyResource out = reader.policy("prod/p", base::as_bytes("\xff\xff"));
     auto* refusal = std::get_if<PolicyRefusal>(&out);
@@ -214,7 +214,7 @@ TEST_CASE("authorization_proto: every kind of match arrives in its own list") {
 
 TEST_CASE("authorization_proto: random policies survive message, value, message") {
     tests::RandomMesh mesh(GENERATE(1u, 2u, 3u, 4u));
-    TextPool pool;
+    RecordPool pool;
     ResourceReader reader(pool);
     for (int i = 0; i < 200; ++i) {
         const pb::Authorization in = mesh.authorization();

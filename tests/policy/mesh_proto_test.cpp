@@ -35,7 +35,7 @@ pb::Service small_service() {
 
 // The error of a workload after `change`, empty when it was accepted.
 std::string refusal(const std::function<void(pb::Workload&)>& change) {
-    TextPool pool;
+    RecordPool pool;
     pb::Workload w = small_workload();
     change(w);
     const auto read = workload_from_proto(w, pool);
@@ -43,7 +43,7 @@ std::string refusal(const std::function<void(pb::Workload&)>& change) {
 }
 
 std::string service_refusal(const std::function<void(pb::Service&)>& change) {
-    TextPool pool;
+    RecordPool pool;
     pb::Service s = small_service();
     change(s);
     const auto read = service_from_proto(s, pool);
@@ -51,14 +51,14 @@ std::string service_refusal(const std::function<void(pb::Service&)>& change) {
 }
 
 WorkloadRef read(const pb::Workload& w) {
-    TextPool pool;
+    RecordPool pool;
     auto out = workload_from_proto(w, pool);
     REQUIRE(out);
     return *out;
 }
 
 ServiceRef read(const pb::Service& s) {
-    TextPool pool;
+    RecordPool pool;
     auto out = service_from_proto(s, pool);
     REQUIRE(out);
     return *out;
@@ -304,7 +304,7 @@ TEST_CASE("mesh_proto: names that are no SPIFFE identities are ignored and count
     *address.mutable_service() = small_service();
     address.mutable_service()->add_subject_alt_names("web.example.com");
     address.mutable_service()->add_subject_alt_names("spiffe://td/ns/prod/sa/web");
-    TextPool pool;
+    RecordPool pool;
     ResourceReader reader(pool);
     const auto out = reader.address(base::as_bytes(address.SerializeAsString()));
     REQUIRE(out);
@@ -317,7 +317,7 @@ TEST_CASE("mesh_proto: names that are no SPIFFE identities are ignored and count
 // -- addresses from bytes
 
 TEST_CASE("mesh_proto: an address with neither member, or bytes that are none, are refused") {
-    TextPool pool;
+    RecordPool pool;
     ResourceReader reader(pool);
     auto error = [&](std::string_view bytes) {
         const auto out = reader.address(base::as_bytes(bytes));
@@ -335,7 +335,7 @@ TEST_CASE("mesh_proto: an address split over two fields or followed by another i
     one.mutable_workload()->set_uid("u");
     one.mutable_workload()->set_namespace_("first");
     two.mutable_workload()->set_namespace_("second");
-    TextPool pool;
+    RecordPool pool;
     ResourceReader reader(pool);
     const auto merged = reader.address(base::as_bytes(one.SerializeAsString() + two.SerializeAsString()));
     REQUIRE(merged);
@@ -350,7 +350,7 @@ TEST_CASE("mesh_proto: an address split over two fields or followed by another i
 
 TEST_CASE("mesh_proto: a reader carries nothing over from one resource to the next") {
     tests::RandomMesh mesh(7);
-    TextPool pool;
+    RecordPool pool;
     ResourceReader reader(pool);
     for (int i = 0; i < 50; ++i) {
         pb::Address full, empty;
@@ -367,7 +367,7 @@ TEST_CASE("mesh_proto: a reader carries nothing over from one resource to the ne
 
 TEST_CASE("mesh_proto: random workloads survive message, value, message") {
     tests::RandomMesh mesh(GENERATE(1u, 2u, 3u, 4u));
-    TextPool pool;
+    RecordPool pool;
     ResourceReader reader(pool);
     for (int i = 0; i < 200; ++i) {
         const pb::Workload in = mesh.workload();
@@ -388,7 +388,7 @@ TEST_CASE("mesh_proto: random workloads survive message, value, message") {
 
 TEST_CASE("mesh_proto: random services survive message, value, message") {
     tests::RandomMesh mesh(GENERATE(1u, 2u, 3u, 4u));
-    TextPool pool;
+    RecordPool pool;
     ResourceReader reader(pool);
     for (int i = 0; i < 200; ++i) {
         const pb::Service in = mesh.service();

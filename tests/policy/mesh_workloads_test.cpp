@@ -193,6 +193,23 @@ TEST_CASE("mesh: the record of a local pod goes by name, namespace, account and 
     CHECK(mesh.apply(without({"c1"}))->local_workload("prod", "web-1", "web", "") == nullptr);
 }
 
+TEST_CASE("mesh: one that has an own node knows pods by name there only, also those that move") {
+    Mesh mesh("node-1");
+    const auto on = [](std::string node, std::string name = "web-0") {
+        return put({workload({.uid = "c1", .ns = "prod", .name = std::move(name), .service_account = "web", .node = std::move(node)})});
+    };
+    const auto found = [](const std::shared_ptr<const Snapshot>& s, std::string_view name = "web-0") {
+        return uid_of(s->local_workload("prod", name, "web", ""));
+    };
+    CHECK(found(mesh.apply(on("node-1"))) == "c1");
+    CHECK(found(mesh.apply(on("node-2"))) == uid_of(nullptr));
+    CHECK(uid_of(mesh.snapshot()->workload("c1")) == "c1");
+    CHECK(found(mesh.apply(on("node-1"))) == "c1");
+    CHECK(found(mesh.apply(on("node-1", "web-1")), "web-1") == "c1");
+    CHECK(found(mesh.snapshot()) == uid_of(nullptr));
+    CHECK(found(mesh.apply(without({"c1"})), "web-1") == uid_of(nullptr));
+}
+
 TEST_CASE("mesh: a workload is found by its namespace and hostname") {
     Mesh mesh;
     auto s = mesh.apply(put({workload({.uid = "a", .ns = "prod", .hostname = "db.example.com"}),

@@ -15,7 +15,7 @@ bool is_manifest(const std::string& text) {
            (text.find("\"apiVersion\"") != std::string::npos && !is_dump(text));
 }
 
-base::Result<policy::Batch> batch_of_manifest(const ProposalInput& input, policy::TextPool& pool, std::vector<std::string>& notes) {
+base::Result<policy::Batch> batch_of_manifest(const ProposalInput& input, policy::RecordPool& pool, std::vector<std::string>& notes) {
     cluster::ObjectReader reader;
     reader.add(input.text, input.name);
     cluster::Diagnostics& problems = reader.problems();

@@ -42,6 +42,25 @@ TEST_CASE("xds resource set: a resource is found by name and by its other names,
     CHECK(set.size() == 1);
 }
 
+TEST_CASE("xds resource set: a text that stands in the body is kept there, and is found as any other") {
+    ResourceSet set;
+    const std::string near = "..prod/web.prod.svc..Kubernetes//Pod/prod/web-1..";
+    const std::string far = std::string(5000, '.') + near;
+    for (const std::string& body : {near, far}) {
+        REQUIRE(set.set({"Kubernetes//Pod/prod/web-1", "v1", base::as_bytes(body), {"net/10.0.0.1"}, {"prod/web.prod.svc"}}));
+        const ResourceBlock* block = set.find("Kubernetes//Pod/prod/web-1");
+        REQUIRE(block != nullptr);
+        CHECK(block->key(0) == "net/10.0.0.1");
+        CHECK(block->key(1) == "prod/web.prod.svc");
+        CHECK(of(set, "prod/web.prod.svc") == std::set<std::string>{"Kubernetes//Pod/prod/web-1"});
+        const bool shared = block->bytes() < sizeof(ResourceBlock) + body.size() + 2 + 2 * 6 + 12 + 1;
+        CHECK(shared == (body == near));  // where it is looked for
+    }
+    // Other names in the same body are another content, whatever their places are.
+    CHECK(*set.set({"Kubernetes//Pod/prod/web-1", "v1", base::as_bytes(far), {"net/10.0.0.1"}, {"prod/web"}}));
+    CHECK(of(set, "prod/web.prod.svc").empty());
+}
+
 TEST_CASE("xds resource set: the same content again is no change, and keeps the resource where it is") {
     ResourceSet set;
     CHECK(*set.set({"a", "1", base::as_bytes("x"), {"k"}}));
