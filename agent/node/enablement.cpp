@@ -19,19 +19,6 @@ using Operator = Expression::Operator;
 
 constexpr const char* kMode = "istio.io/dataplane-mode";
 
-bool holds(const Expression& e, const Labels& labels) {
-    const auto found = labels.find(e.key);
-    const bool there = found != labels.end();
-    const bool listed = there && std::find(e.values.begin(), e.values.end(), found->second) != e.values.end();
-    switch (e.op) {
-        case Operator::In: return listed;
-        case Operator::NotIn: return !listed;  // as Kubernetes has it: also where the label is missing
-        case Operator::Exists: return there;
-        case Operator::DoesNotExist: return !there;
-    }
-    return false;
-}
-
 base::Result<std::string> read_text(Node node) { return std::string(TRY(policy::read_string(node))); }
 
 base::Result<Expression> read_expression(Node node) {
@@ -61,10 +48,6 @@ base::Result<LabelSelector> read_selector(Node node) {
 }
 
 }  // namespace
-
-bool LabelSelector::matches(const Labels& labels) const {
-    return std::all_of(all.begin(), all.end(), [&labels](const Expression& e) { return holds(e, labels); });
-}
 
 Enablement Enablement::standard() {
     Enablement e;

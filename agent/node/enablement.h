@@ -2,28 +2,13 @@
 // Which pods belong to the mesh by their labels (Kubernetes contract 1.2, default selectors and their reading). Values; any thread.
 #pragma once
 
+#include "agent/node/label_selector.h"
 #include "base/result.h"
 
-#include <map>
-#include <string>
 #include <string_view>
 #include <vector>
 
 namespace warren::node {
-
-using Labels = std::map<std::string, std::string>;
-
-// Kubernetes' metav1.LabelSelector: all of it has to hold; an empty one matches everything.
-struct LabelSelector {
-    struct Expression {
-        enum class Operator : uint8_t { In, NotIn, Exists, DoesNotExist } op = Operator::In;
-        std::string key;
-        std::vector<std::string> values = {};
-    };
-    std::vector<Expression> all = {};
-
-    [[nodiscard]] bool matches(const Labels& labels) const;
-};
 
 class Enablement {
   public:

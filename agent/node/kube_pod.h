@@ -3,7 +3,7 @@
 // an API server's JSON, any thread; fuzzed (tests/fuzz/kube_pod.cpp).
 #pragma once
 
-#include "agent/node/enablement.h"
+#include "agent/node/label_selector.h"
 #include "agent/node/pod_source.h"
 #include "base/ip.h"
 #include "base/result.h"
