@@ -2,6 +2,7 @@
 // LocalPod: a pod of this node as a pod source found it and as wr_pods holds it (bpf/abi.h). A value; any thread.
 #pragma once
 
+#include "agent/node/network_policy.h"
 #include "agent/node/same_node.h"
 #include "base/ip.h"
 #include "bpf/abi.h"
@@ -23,6 +24,7 @@ struct LocalPod {
     policy::Text ns;
     policy::Text service_account;
     std::optional<SameNode> same_node;  // the annotation; one that does not parse is reported by the source and stands here as Encrypted
+    PodNetworkRef network;              // null with any pod: no NetworkPolicy is between it and others
 
     [[nodiscard]] bool enrolled() const { return (flags & WR_POD_OBSERVED) == 0; }
     bool operator==(const LocalPod&) const = default;

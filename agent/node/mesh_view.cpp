@@ -27,11 +27,12 @@ namespace {
 bool same_addresses(const LocalPod& a, const LocalPod& b) { return a.v4 == b.v4 && a.v6 == b.v6; }
 
 bool same_source(const Member& a, const Member& b) {
-    return a.as_source == b.as_source && a.identity == b.identity && same_addresses(a.pod, b.pod);
+    return a.as_source == b.as_source && a.identity == b.identity && same_addresses(a.pod, b.pod) && a.pod.network == b.pod.network;
 }
 
 bool same_destination(const Member& a, const Member& b) {
-    return a.as_destination == b.as_destination && a.policies == b.policies && same_addresses(a.pod, b.pod);
+    return a.as_destination == b.as_destination && a.policies == b.policies && same_addresses(a.pod, b.pod) &&
+           a.pod.network == b.pod.network;
 }
 
 bool is(const policy::Text& stated, const policy::Text& of_record) { return stated.empty() || stated == of_record; }

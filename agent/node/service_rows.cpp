@@ -118,6 +118,12 @@ ServiceRows ServiceContext::row(const policy::ServiceEntry& entry, const base::S
     return out;
 }
 
+// As far as the destination goes: what one source may not send takes the tunnel for itself.
+bool ServiceContext::open_to_all(const Member& destination) {
+    const auto& network = destination.pod.network.pod;
+    return destination.as_destination == NotDirect::No && (!network || network->ingress.empty());
+}
+
 // Fills endpoints and flags; local: one of them is a pod of this node.
 NotDrawn ServiceContext::endpoints(const policy::ServiceEntry& entry, ServiceRows& out, bool& local) const {
     policy::ChoiceRequest request;
@@ -144,7 +150,7 @@ NotDrawn ServiceContext::endpoints(const policy::ServiceEntry& entry, ServiceRow
         if (policy::is_tunnel_port(c.port)) return NotDrawn::TunnelPort;
         const Member* here = local_endpoint(*c.workload, *ip);
         // A stock tunnel draws again, so nothing may be left to it.
-        all_local = all_local && here != nullptr && (tunnel_is_ours_ || here->as_destination == NotDirect::No);
+        all_local = all_local && here != nullptr && (tunnel_is_ours_ || open_to_all(*here));
         wr_endpoint_row endpoint{};
         endpoint.address = to_row(*ip);
         endpoint.port = c.port;

@@ -51,6 +51,7 @@ class ServiceContext {
     [[nodiscard]] ServiceRows row(const policy::ServiceEntry& entry, const base::SockAddr& address, Seen seen, bool& local) const;
     [[nodiscard]] NotDrawn endpoints(const policy::ServiceEntry& entry, ServiceRows& out, bool& local) const;
     [[nodiscard]] const Member* local_endpoint(const policy::Workload& workload, base::IpAddr ip) const;
+    [[nodiscard]] static bool open_to_all(const Member& destination);
 
     const MeshView& view_;
     bool tunnel_is_ours_;

@@ -98,4 +98,31 @@ PairVerdicts judge_pair(const Member& source, const Member& destination, const S
     return out;
 }
 
+PairVerdicts only_through(const PairVerdicts& pair, const Ports& open, size_t most) {
+    if (all_ports(open)) return pair;
+    std::vector<uint16_t> direct;
+    for (const PortRange& range : open) {
+        const size_t size = size_t{range.last} - range.first + 1;
+        if (direct.size() + size > most) continue;
+        for (uint32_t port = range.first; port <= range.last; ++port) direct.push_back(static_cast<uint16_t>(port));
+    }
+    std::erase_if(direct, policy::is_tunnel_port);
+    const auto through = [&](uint16_t port) {
+        const wr_verdict_row& row = verdict_of(pair, port);
+        const bool goes = row.verdict != WR_VERDICT_ALLOW || std::binary_search(direct.begin(), direct.end(), port);
+        return goes ? row : tunnel_row(policy::Reason::Ok);
+    };
+    std::vector<uint16_t> ports = direct;
+    for (const PortVerdict& v : pair) ports.push_back(v.port);
+    std::sort(ports.begin(), ports.end());
+    ports.erase(std::unique(ports.begin(), ports.end()), ports.end());
+    PairVerdicts out{{0, through(0)}};
+    for (const uint16_t port : ports) {
+        if (port == 0) continue;
+        const wr_verdict_row row = through(port);
+        if (!same_row(row, out.front().row)) out.push_back({port, row});
+    }
+    return out;
+}
+
 }  // namespace warren::node

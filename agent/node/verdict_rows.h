@@ -11,6 +11,7 @@
 #pragma once
 
 #include "agent/node/mesh_view.h"
+#include "agent/node/network_policy.h"
 #include "agent/node/policy_ids.h"
 #include "bpf/abi.h"
 
@@ -47,5 +48,9 @@ struct SetSubjects {
 // Judges every port for the pair. Both members have records. A port whose verdict is not the same over IPv4 and IPv6 goes to the tunnel,
 // for rows know no family, and so does a pair without a common family where policies look at addresses.
 [[nodiscard]] PairVerdicts judge_pair(const Member& source, const Member& destination, const SetSubjects& subjects, PolicyIds& ids);
+
+// The same with what is allowed on any other port than these sent to the tunnel, as all is that a NetworkPolicy would block. Rows name
+// ports one by one: of a pair, most ports that are open beside shut ones have rows, the lowest first and a range whole or not at all.
+[[nodiscard]] PairVerdicts only_through(const PairVerdicts& pair, const Ports& open, size_t most);
 
 }  // namespace warren::node

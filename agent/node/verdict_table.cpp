@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <tuple>
 #include <unordered_map>
 #include <utility>
@@ -78,7 +79,9 @@ class VerdictTable::Update {
             if (there && (*cells)[at].version == from.source_version && (*cells)[at].verdicts) {
                 out.cells.push_back((*cells)[at]);
             } else {
-                out.cells.push_back({from.pod.id, from.source_version, verdicts(source, to, out)});
+                Cell cell{from.pod.id, kNothing, from.source_version, verdicts(source, to, out)};
+                through_network(from, to, cell);
+                out.cells.push_back(std::move(cell));
             }
         }
         return out;
@@ -102,6 +105,23 @@ class VerdictTable::Update {
         return shared;
     }
 
+    // What NetworkPolicies would block of the direct path takes the tunnel. Pairs with the same verdicts and the same open ports share
+    // rows.
+    void through_network(const Member& from, const Member& to, Cell& cell) {
+        const PodNetwork *source = from.pod.network.pod.get(), *destination = to.pod.network.pod.get();
+        const bool direct = from.as_source == NotDirect::No && to.as_destination == NotDirect::No;
+        if (!direct || source == nullptr || destination == nullptr || from.pod.id == to.pod.id) return;
+        OpenPorts open = open_ports(*source, *destination);
+        if (all_ports(open.ports)) return;
+        cell.shut = static_cast<uint8_t>((open.ingress ? kIngress : kNothing) | (open.egress ? kEgress : kNothing));
+        auto& [whole, rows] = narrowed_[{cell.verdicts.get(), open.ports}];
+        if (!rows) {
+            whole = cell.verdicts;
+            rows = std::make_shared<const PairVerdicts>(only_through(*whole, open.ports, table_.limits_.ports_per_pair));
+        }
+        cell.verdicts = rows;
+    }
+
     PairRef judge(const Member& from, const Member& to, const Group& group) {
         return std::make_shared<const PairVerdicts>(judge_pair(from, to, group.subjects, table_.ids_));
     }
@@ -123,6 +143,8 @@ class VerdictTable::Update {
     const std::vector<size_t> classes_;
     std::unordered_map<const policy::PolicySet*, std::unique_ptr<Group>> groups_;
     std::map<policy::Reason, PairRef> tunnels_;
+    // By verdicts and open ports; keeps the former, so that no other has their address.
+    std::map<std::pair<const PairVerdicts*, Ports>, std::pair<PairRef, PairRef>> narrowed_;
 };
 
 // fn(PairChange&&) for every pair whose rows differ.
@@ -170,6 +192,7 @@ void VerdictTable::bound() {
     const uint64_t judged = counts_.judged;
     counts_ = {};
     counts_.judged = judged;
+    std::set<uint32_t> shut;
     for (Column& column : columns_) {
         if (column.too_many_ports) counts_.too_many_ports += column.cells.size();
         for (Cell& cell : column.cells) {
@@ -180,8 +203,12 @@ void VerdictTable::bound() {
             }
             counts_.rows += cell.verdicts->size();
             ++counts_.pairs;
+            counts_.network_policy_pairs += cell.shut != kNothing ? 1 : 0;
+            if ((cell.shut & kIngress) != 0) shut.insert(column.destination);
+            if ((cell.shut & kEgress) != 0) shut.insert(cell.source);
         }
     }
+    counts_.network_policy_pods = shut.size();
 }
 
 std::vector<VerdictOp> VerdictTable::all() const {

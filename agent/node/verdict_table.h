@@ -18,7 +18,7 @@ namespace warren::node {
 
 struct VerdictLimits {
     size_t rows = 200'000;       // of the whole table; while a change is written the map may need room for the rows of that change as well
-    size_t ports_per_pair = 64;  // that policies of one destination name
+    size_t ports_per_pair = 64;  // that policies of one destination name; and that NetworkPolicies leave open beside shut ones
 };
 
 struct VerdictOp {
@@ -47,7 +47,9 @@ struct VerdictCounts {
     size_t pairs = 0;           // with rows
     size_t too_many_ports = 0;  // pairs sent to the tunnel for the number of ports their policies name
     size_t beyond_limit = 0;    // pairs without rows for the bound of all rows
-    uint64_t judged = 0;        // pairs evaluated since the start
+    // Of NetworkPolicies that leave something out: pairs that take the tunnel for some port at least, and the pods they select.
+    size_t network_policy_pairs = 0, network_policy_pods = 0;
+    uint64_t judged = 0;  // pairs evaluated since the start
 };
 
 class VerdictTable {
@@ -68,8 +70,10 @@ class VerdictTable {
 
   private:
     class Update;
+    enum Shut : uint8_t { kNothing = 0, kIngress = 1, kEgress = 2 };  // by NetworkPolicies of the destination, of the source
     struct Cell {
         uint32_t source = 0;
+        uint8_t shut = kNothing;
         uint64_t version = 0;  // of the source
         PairRef verdicts;      // null: beyond the limit
     };

@@ -277,6 +277,12 @@ TEST_CASE("services: what cannot be drawn in the kernel has a row that says tunn
         s.web();
         s.mesh.workload("shop/web-2").ip("10.0.1.2").hbone().in("shop/web.example").unhealthy();
         CHECK(s.why(false) == NotDrawn::No);
+        NetworkPolicy shut{.ns = "", .name = "", .pods = {}, .ingress = {true, {}}, .egress = {}};
+        s.pods[1].network.pod = std::make_shared<const PodNetwork>(select_policies({}, {std::make_shared<const NetworkPolicy>(shut)}));
+        CHECK(s.why(false) == NotDrawn::NotAllLocal);
+        CHECK(s.why() == NotDrawn::No);
+        s.pods[1].network = {};
+        CHECK(s.why(false) == NotDrawn::No);
         s.pods[1].same_node = SameNode::Off;
         CHECK(s.why(false) == NotDrawn::NotAllLocal);
     }

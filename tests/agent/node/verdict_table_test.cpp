@@ -3,6 +3,8 @@
 #include "agent/node/rejudge.h"
 #include "tests/agent/node/verdict_harness.h"
 
+#include <algorithm>
+
 using namespace warren;
 using namespace warren::node;
 using policy::Text;
@@ -131,6 +133,101 @@ TEST_CASE("verdicts: ports named positively and negatively have rows of their ow
     CHECK(s.verdict(1, 8080) == "deny denied_by_policy shop/p 2");
     CHECK(s.kernel.rows.size() == 12 + 4 * 5);
     CHECK(!s.kernel.rows.contains({1, 4, 15008}));  // the kernel refuses these before it looks
+}
+
+namespace {
+
+NetworkPolicyRef shut_but(std::vector<PortRange> open, NetworkPolicy::Direction NetworkPolicy::* direction = &NetworkPolicy::ingress) {
+    NetworkPolicy p;
+    NetworkPolicy::Rule rule{.any_peer = true, .any_port = false, .peers = {}, .ports = {}};
+    for (const PortRange& range : open) rule.ports.push_back({range, ""});
+    (p.*direction).governed = true;
+    (p.*direction).rules.push_back(rule);
+    return std::make_shared<const NetworkPolicy>(p);
+}
+
+bool contains(const Ports& ports, uint16_t port) {
+    return std::any_of(ports.begin(), ports.end(), [port](const PortRange& r) { return r.first <= port && port <= r.last; });
+}
+
+PodNetworkRef before(std::vector<NetworkPolicyRef> policies) { return {std::make_shared<const PodNetwork>(select_policies({}, policies))}; }
+
+}  // namespace
+
+TEST_CASE("verdicts: what a network policy would block takes the tunnel, what it leaves open goes on as the mesh says") {
+    Scene s;
+    s.put(spec("shop/p", policy::PolicyAction::Deny, {ports({22, 80})}));
+    for (LocalPod& pod : s.pods) pod.network = before({});
+    s.update();
+    const uint64_t judged = s.table.counts().judged;
+    CHECK(s.verdict(1, 8080) == "allow allowed_no_allow_policy");
+
+    s.pods[3].network = before({shut_but({{80, 80}, {8080, 8081}})});
+    const VerdictChange change = s.update();
+    CHECK(s.verdict(1, 8080) == "allow allowed_no_allow_policy");
+    CHECK(s.verdict(1, 8081) == "allow allowed_no_allow_policy");
+    CHECK(s.verdict(1, 8082) == "tunnel ok");
+    CHECK(s.verdict(1, 22) == "deny denied_by_policy shop/p 1");  // by the mesh, whichever way
+    CHECK(s.verdict(1, 80) == "deny denied_by_policy shop/p 1");
+    CHECK(s.verdict(4, 8082) == "allow allowed_no_allow_policy");  // a pod and itself
+    CHECK(s.verdict(4, 8082, 1) == "allow allowed_no_allow_policy");
+    CHECK(s.table.counts().network_policy_pods == 1);
+    CHECK(s.table.counts().network_policy_pairs == 3);
+    CHECK_FALSE(change.narrowed.empty());
+    CHECK(s.table.counts().judged - judged <= 7);  // its row and its column
+
+    // What pod 1 may send, too.
+    s.pods[0].network = before({shut_but({{8081, 9000}}, &NetworkPolicy::egress)});
+    s.update();
+    CHECK(s.verdict(1, 8080) == "tunnel ok");
+    CHECK(s.verdict(1, 8081) == "allow allowed_no_allow_policy");
+    CHECK(s.verdict(2, 8080) == "allow allowed_no_allow_policy");
+    CHECK(s.verdict(1, 8081, 2) == "tunnel ok");  // a range of more ports than a pair has rows for
+    CHECK(s.table.counts().network_policy_pods == 2);
+    CHECK(s.table.counts().network_policy_pairs == 5);
+
+    // The same by value is no change.
+    s.pods[3].network = {std::make_shared<const PodNetwork>(*s.pods[3].network.pod)};
+    CHECK(s.update().ops.empty());
+
+    for (LocalPod& pod : s.pods) pod.network = {};
+    s.update();
+    CHECK(s.verdict(1, 8082) == "allow allowed_no_allow_policy");
+    CHECK(s.table.counts().network_policy_pods == 0);
+}
+
+TEST_CASE("verdicts: rows through a network policy say the same as asking it, port by port") {
+    const auto row = [](uint8_t verdict, uint32_t rule) {
+        wr_verdict_row r{};
+        r.verdict = verdict;
+        r.rule = rule;
+        return r;
+    };
+    const std::vector<PairVerdicts> all = {{{0, row(WR_VERDICT_ALLOW, 0)}},
+                                           {{0, row(WR_VERDICT_ALLOW, 0)}, {80, row(WR_VERDICT_DENY, 1)}, {443, row(WR_VERDICT_ALLOW, 2)}},
+                                           {{0, row(WR_VERDICT_DENY, 0)}, {80, row(WR_VERDICT_ALLOW, 1)}, {443, row(WR_VERDICT_ALLOW, 2)}},
+                                           {{0, row(WR_VERDICT_TUNNEL, 0)}, {80, row(WR_VERDICT_ALLOW, 1)}}};
+    for (const PairVerdicts& pair : all)
+        for (const Ports& open :
+             {Ports{}, Ports{{80, 80}}, Ports{{79, 81}, {443, 444}}, Ports{{1, 64}}, Ports{{65535, 65535}}, Ports{{1, 65535}}}) {
+            const PairVerdicts through = only_through(pair, open, 64);
+            CHECK(through.front().port == 0);
+            CHECK(std::is_sorted(through.begin(), through.end(), [](const auto& a, const auto& b) { return a.port < b.port; }));
+            for (uint32_t port = 1; port <= 65535; ++port) {
+                const auto p = static_cast<uint16_t>(port);
+                if (policy::is_tunnel_port(p)) continue;
+                const wr_verdict_row &was = verdict_of(pair, p), &is = verdict_of(through, p);
+                const bool blocked = was.verdict == WR_VERDICT_ALLOW && !contains(open, p);
+                const bool right = blocked ? is.verdict == WR_VERDICT_TUNNEL : same_row(was, is);
+                if (!right) FAIL_CHECK("port " << port);
+            }
+        }
+    // Ranges beyond the number of rows are left out whole.
+    const PairVerdicts wide = only_through(all[0], {{1, 65}, {100, 163}, {200, 200}}, 64);
+    CHECK(wide.size() == 65);
+    CHECK(verdict_of(wide, 1).verdict == WR_VERDICT_TUNNEL);
+    CHECK(verdict_of(wide, 163).verdict == WR_VERDICT_ALLOW);
+    CHECK(verdict_of(wide, 200).verdict == WR_VERDICT_TUNNEL);
 }
 
 TEST_CASE("verdicts: source addresses are judged by family, and where the families differ the tunnel judges") {
