@@ -52,6 +52,8 @@ void tables(Collection& out, const NodeReport& node) {
     out.gauge("warren_agent_verdict_rows", "Same-node verdicts in the kernel", {}, static_cast<double>(node.verdicts.rows));
     out.gauge("warren_agent_verdict_pairs_left_to_tunnel", "Pairs of pods beyond a limit of the verdict table", {},
               static_cast<double>(node.verdicts.too_many_ports + node.verdicts.beyond_limit));
+    out.gauge("warren_agent_network_policy_pods", "Pods of this node that take the tunnel on it for some port because of a NetworkPolicy",
+              {}, static_cast<double>(node.verdicts.network_policy_pods));
     out.gauge("warren_agent_service_addresses", "Service addresses drawn in the kernel", {}, static_cast<double>(node.services.drawn));
     out.counter("warren_agent_table_write_failures_total", "Kernel rows that could not be written", {},
                 static_cast<double>(node.tables.failed_writes));
@@ -79,6 +81,13 @@ void kube(Collection& out, const KubeEnrolmentStatus& k) {
                 static_cast<double>(k.pods.patch_failures));
     out.counter("warren_agent_kube_malformed_total", "Objects of the API server that did not read", {},
                 static_cast<double>(k.pods.malformed));
+    const NetworkPolicyStatus& n = k.pods.network_policies;
+    for (const auto& [read, count] : {std::pair<const char*, size_t>{"yes", n.policies - n.unread}, {"no", n.unread}}) {
+        out.gauge("warren_agent_network_policies", "NetworkPolicies of the cluster, by whether they could be looked at", {{"read", read}},
+                  static_cast<double>(count));
+    }
+    out.gauge("warren_agent_network_policies_known", "1: NetworkPolicies were listed; 0: no same-node connection takes the tunnel for one",
+              {}, n.known ? 1 : 0);
     const CniServerStats& c = k.cni;
     for (const auto& [answer, count] : {std::pair<const char*, uint64_t>{"passed", c.passed},
                                         {"captured", c.captured},

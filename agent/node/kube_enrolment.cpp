@@ -48,6 +48,9 @@ base::Result<std::unique_ptr<KubeEnrolment>> KubeEnrolment::start(const Settings
     options.dns_capture = settings.dns_capture;
     options.annotate = settings.redirection;
     options.observe_others = settings.flows && settings.flows_of_all_pods;
+    // Where nothing may go direct there is nothing to fall back from.
+    options.network_policies =
+        settings.network_policies && (settings.same_node != SameNode::Encrypted || !settings.same_node_overrides.empty());
     options.proc = settings.proc;
     options.node_netns = settings.node_netns;
     options.state_file = settings.cni_state();

@@ -26,6 +26,25 @@ std::vector<base::IpAddr> read_addresses(const Json& status) {
     return out;
 }
 
+// Of TCP. One that is none is left out: a NetworkPolicy that names it allows nothing then.
+std::map<std::string, uint16_t> read_ports(const Json& spec) {
+    std::map<std::string, uint16_t> out;
+    const Json& containers = member(spec, "containers");
+    if (!containers.is_array()) return out;
+    for (const Json& container : containers) {
+        const Json& ports = member(container, "ports");
+        if (!ports.is_array()) continue;
+        for (const Json& port : ports) {
+            const Json &name = member(port, "name"), &number = member(port, "containerPort"), &protocol = member(port, "protocol");
+            const bool tcp = protocol.is_null() || protocol == "TCP";
+            if (!tcp || !name.is_string() || !number.is_number_integer()) continue;
+            const auto value = number.get<int64_t>();
+            if (value > 0 && value < 65536) out.emplace(name.get<std::string>(), static_cast<uint16_t>(value));
+        }
+    }
+    return out;
+}
+
 }  // namespace
 
 std::string KubePod::redirection() const {
@@ -53,6 +72,7 @@ base::Result<KubePod> read_kube_pod(std::string_view json) {
     const std::string phase = TRY(read_text(status, "phase"));
     pod.terminal = phase == "Succeeded" || phase == "Failed";
     pod.addresses = read_addresses(status);
+    pod.ports = read_ports(spec);
     return pod;
 }
 

@@ -8,6 +8,8 @@
 #include "base/ip.h"
 #include "base/result.h"
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +24,7 @@ struct KubePod {
     std::string service_account, node;
     Labels labels, annotations;
     std::vector<base::IpAddr> addresses;
+    std::map<std::string, uint16_t> ports;  // of its containers, TCP, by name
     bool host_network = false;
     bool terminal = false;  // Succeeded, Failed
 

@@ -198,6 +198,7 @@ LocalPod Node::local(const EnrolledPod& pod) const {
     l.name = policy::Text(p.name);
     l.ns = policy::Text(p.namespace_name);
     l.service_account = policy::Text(p.service_account);
+    l.network = p.network;
     if (const auto said = p.annotations.find(std::string(kSameNodeAnnotation)); said != p.annotations.end()) {
         const auto mode = parse_same_node(said->second);
         if (!mode) {

@@ -6,6 +6,7 @@
 #include "agent/cni/node_state.h"
 #include "agent/kube/client.h"
 #include "agent/kube/watcher.h"
+#include "agent/node/kube_network_policy.h"
 #include "agent/node/kube_pod.h"
 #include "agent/node/pod_kube_source.h"
 #include "agent/node/pod_netns.h"
@@ -51,7 +52,11 @@ struct PodKubeSource::Impl final : kube::Handler, EnrolmentListener {
     };
 
     Impl(std::shared_ptr<kube::Endpoint> e, PodKubeOptions o, NodeNetns n)
-        : endpoint(std::move(e)), options(std::move(o)), node(std::move(n)), client(std::make_shared<kube::Client>(endpoint)) {}
+        : endpoint(std::move(e)),
+          options(std::move(o)),
+          node(std::move(n)),
+          client(std::make_shared<kube::Client>(endpoint)),
+          policies(options.policy_limits) {}
 
     // kube::Handler, the watcher's thread.
     void upsert(size_t kind, kube::Object object) override;
@@ -68,6 +73,8 @@ struct PodKubeSource::Impl final : kube::Handler, EnrolmentListener {
     // With the mutex held.
     void put(KubePod pod, bool from_watch);
     void drop(const std::string& key);
+    void put_policy(const kube::Object& object);
+    [[nodiscard]] bool policies_answered() const { return !options.network_policies || policies_known || policies_failed; }
     void let_go(Entry& entry);
     [[nodiscard]] Entry* by_uid(const std::string& uid);
     [[nodiscard]] Entry* asked_for(const cni::Question& question);
@@ -112,6 +119,10 @@ struct PodKubeSource::Impl final : kube::Handler, EnrolmentListener {
     std::map<std::string, Entry> pods;                    // by key
     std::map<std::string, Labels> namespaces;             // by name
     std::unordered_map<std::string, std::string> key_of;  // by uid
+    NetworkPolicies policies;
+    bool policies_known = false, policies_missing = false;
+    bool policies_failed = false;  // since pods were listed: they are not waited for
+    std::string policies_error;
     base::MonoTime look_again_at{};
     std::string state_written;
     PodKubeStatus counts;

@@ -16,16 +16,17 @@ using namespace std::chrono_literals;
 
 const base::log::Area kArea("pods");
 
-constexpr size_t kPods = 0, kNamespaces = 1;
+constexpr size_t kPods = 0, kNamespaces = 1, kPolicies = 2;
 constexpr auto kFetchedKept = 30s;  // longer than a watch lags behind
 constexpr auto kLeaveAfter = 2s;    // an API server that is away does not keep a pod in the mesh
 constexpr auto kPatchAgain = 200ms, kPatchMost = 15'000ms;
 constexpr auto kIdle = 1h;
 
-std::vector<kube::WatchSpec> specs(const std::string& node_name) {
+std::vector<kube::WatchSpec> specs(const PodKubeOptions& options) {
     std::vector<kube::WatchSpec> out(2);
-    out[kPods] = {{"", {"v1"}, "pods", "Pod"}, "", "spec.nodeName=" + node_name};
+    out[kPods] = {{"", {"v1"}, "pods", "Pod"}, "", "spec.nodeName=" + options.node_name};
     out[kNamespaces] = {.resource = {"", {"v1"}, "namespaces", "Namespace", false}, .metadata_only = true};
+    if (options.network_policies) out.push_back({.resource = {"networking.k8s.io", {"v1"}, "networkpolicies", "NetworkPolicy"}});
     return out;
 }
 
@@ -46,7 +47,7 @@ base::Result<void> PodKubeSource::start(PodEvents& events) {
     i.writer = std::make_unique<RedirectionWriter>(
         i.client,
         [impl = impl_.get()](const RedirectionWriter::Job& job, const base::Result<void>& result) { impl->patched(job, result); });
-    i.watcher = TRY(kube::Watcher::create(i.endpoint, specs(i.options.node_name), i.options.watch, i));
+    i.watcher = TRY(kube::Watcher::create(i.endpoint, specs(i.options), i.options.watch, i));
     i.thread = std::thread([impl = impl_.get()] { impl->run(); });
     i.watcher->start();
     return {};
@@ -77,6 +78,12 @@ PodKubeStatus PodKubeSource::status() const {
         s.enrolled += entry.told && entry.told->membership == Membership::Enrolled ? 1u : 0u;
         s.lost += !entry.netns && entry.finds > 1 && impl_->membership(entry.pod) ? 1u : 0u;
     }
+    s.network_policies = {.watched = impl_->options.network_policies,
+                          .known = impl_->policies_known,
+                          .missing = impl_->policies_missing,
+                          .policies = impl_->policies.size(),
+                          .unread = impl_->policies.unread(),
+                          .error = impl_->policies_error};
     return s;
 }
 
@@ -93,6 +100,11 @@ void PodKubeSource::Impl::upsert(size_t kind, kube::Object object) {
         put(*std::move(pod), true);
         return touch();
     }
+    if (kind == kPolicies) {
+        const std::lock_guard lock(mutex);
+        put_policy(object);
+        return touch();
+    }
     auto labels = read_labels(object.json);
     const std::lock_guard lock(mutex);
     if (labels)
@@ -102,25 +114,55 @@ void PodKubeSource::Impl::upsert(size_t kind, kube::Object object) {
     touch();
 }
 
+// With one that shuts its namespace the log is not filled: a mesh may have thousands beyond the bound.
+void PodKubeSource::Impl::put_policy(const kube::Object& object) {
+    const auto read = policies.put(object.ns, object.name, object.json);
+    policies_error.clear();
+    if (read) return;
+    policies_error = "NetworkPolicy " + object.key() + ": " + read.error().message();
+    const size_t n = policies.unread();
+    if ((n & (n - 1)) != 0) return;
+    WARREN_LOG(kArea, base::log::Level::Warn, "a NetworkPolicy is not looked at: its namespace's pods take the tunnel on the node too",
+               {"why", policies_error}, {"such", n});
+}
+
 void PodKubeSource::Impl::remove(size_t kind, const std::string& key) {
     const std::lock_guard lock(mutex);
+    const size_t slash = key.find('/');
     if (kind == kPods)
         drop(key);
+    else if (kind == kPolicies)
+        policies.remove(key.substr(0, slash), key.substr(slash + 1));
     else
-        namespaces.erase(key.substr(key.find('/') + 1));
+        namespaces.erase(key.substr(slash + 1));
     touch();
 }
 
-void PodKubeSource::Impl::synced(size_t kind, bool) {
+void PodKubeSource::Impl::synced(size_t kind, bool missing) {
     const std::lock_guard lock(mutex);
+    if (kind == kPolicies) {
+        policies_known = true;
+        policies_missing = missing;
+        if (policies.unread() == 0) policies_error.clear();
+        return touch();
+    }
     (kind == kPods ? pods_synced : namespaces_synced) = true;
     counts.error.clear();
     touch();
 }
 
-void PodKubeSource::Impl::problem(size_t, const std::string& text) {
-    WARREN_LOG(kArea, base::log::Level::Warn, "the API server", {"problem", text});
+void PodKubeSource::Impl::problem(size_t kind, const std::string& text) {
     const std::lock_guard lock(mutex);
+    if (kind == kPolicies) {
+        WARREN_LOG(kArea, base::log::Level::Warn,
+                   policies_known ? "NetworkPolicies: what was heard of them last stands"
+                                  : "NetworkPolicies are not known: same-node connections go direct where one may block them",
+                   {"problem", text});
+        policies_error = text;
+        policies_failed = policies_failed || pods_synced;
+        return touch();
+    }
+    WARREN_LOG(kArea, base::log::Level::Warn, "the API server", {"problem", text});
     counts.error = text;
 }
 
@@ -214,6 +256,8 @@ void PodKubeSource::Impl::tell(Entry& entry, Membership as) {
     if (pod.addresses.empty()) pod.addresses = entry.handed_over;
     pod.netns.opened = entry.netns;
     pod.membership = as;
+    if (const auto ns = namespaces.find(pod.namespace_name); as == Membership::Enrolled)
+        pod.network = policies.network_of(entry.pod, ns == namespaces.end() ? Labels() : ns->second);
     entry.leave_by.reset();
     if (entry.told && *entry.told == pod) return;
     for (const std::string& annotation : ignored)
@@ -379,7 +423,7 @@ void PodKubeSource::Impl::write_state(Lock& lock) {
 }
 
 void PodKubeSource::Impl::tell_synced(Lock& lock) {
-    if (told_synced || !ready()) return;
+    if (told_synced || !ready() || !policies_answered()) return;
     for (const auto& [key, entry] : pods) {
         const bool sought = entry.netns || entry.pod.addresses.empty() || entry.finds > 1;
         if (!sought && membership(entry.pod)) return;

@@ -9,6 +9,9 @@
 //
 // While the API server is away the last state stands: nobody is let go, and what the plugin asks of a pod that is not known yet is answered
 // by its namespace. synced is told when every pod was listed and every eligible one that has an address was found or looked for twice.
+//
+// Each pod is told with what NetworkPolicies leave of plain TCP to and from it (network_policy.h). Where they may not be read, pods are
+// told without: a node agent of an older role must not turn its whole node to the tunnel, and whoever enforces them does so regardless.
 #pragma once
 
 #include "agent/kube/endpoint.h"
@@ -16,6 +19,7 @@
 #include "agent/node/cni_server.h"
 #include "agent/node/enablement.h"
 #include "agent/node/enrolment.h"
+#include "agent/node/kube_network_policy.h"
 #include "agent/node/pod_source.h"
 #include "base/result.h"
 
@@ -34,8 +38,10 @@ struct PodKubeOptions {
     std::set<std::string> excluded_namespaces = {"kube-system"};
     std::string own_namespace = {};  // pods labelled app=ztunnel in it are never enrolled (contract 1.2, row 6)
     bool dns_capture = true;
-    bool annotate = true;         // false where another agent redirects
-    bool observe_others = false;  // tell of pods outside the mesh too, for their flows
+    bool annotate = true;          // false where another agent redirects
+    bool observe_others = false;   // tell of pods outside the mesh too, for their flows
+    bool network_policies = true;  // watch them
+    NetworkPolicyLimits policy_limits = {};
     std::string proc = "/proc";
     std::string node_netns = "/proc/1/ns/net";
     std::string state_file = {};  // for the CNI plugin while the agent is away; empty: none
@@ -46,6 +52,15 @@ struct PodKubeOptions {
     std::function<void()> on_synced = {};                       // on the source's thread, once, after the state file is there
 };
 
+struct NetworkPolicyStatus {
+    bool watched = false;
+    bool known = false;    // they were listed once, and what came since counts
+    bool missing = false;  // the API server has no such kind
+    size_t policies = 0;
+    size_t unread = 0;  // of those: their namespaces' pods take the tunnel
+    std::string error;  // why nothing comes, or of the latest that did not read; empty once it is over
+};
+
 struct PodKubeStatus {
     bool synced = false;
     size_t pods = 0, namespaces = 0;
@@ -53,6 +68,7 @@ struct PodKubeStatus {
     size_t lost = 0;      // eligible, with an address, and no namespace found
     uint64_t scans = 0, patches = 0, patch_failures = 0, malformed = 0, cni_fallbacks = 0;
     std::string error;  // of the watch, a patch or the state file, the latest; empty once it is over
+    NetworkPolicyStatus network_policies;
 };
 
 class PodKubeSource final : public PodSource, public CniDecider {

@@ -6,6 +6,7 @@
 // Pods are immutable values. A source calls its events on any thread, one call at a time, and never after it was destroyed.
 #pragma once
 
+#include "agent/node/network_policy.h"
 #include "base/ip.h"
 #include "base/netns.h"
 #include "base/result.h"
@@ -48,6 +49,7 @@ struct Pod {
     bool dns_capture = true;
     bool ingress_capture = true;  // false: ambient.istio.io/bypass-inbound-capture
     bool direct = true;           // may use the same-node path as source
+    PodNetworkRef network = {};   // what NetworkPolicies leave of that path; null: the source knows of none
 
     bool operator==(const Pod&) const = default;
 };

@@ -54,6 +54,8 @@ void declare_kubernetes(Schema& s, Settings& to) {
     s.list(key("kubernetes.exclude_namespaces", "whose pods are never enrolled; default kube-system", {"EXCLUDE_NAMESPACES"}),
            to.excluded_namespaces, 1000);
     s.text(key("kubernetes.namespace", "the agent's own", {"POD_NAMESPACE"}), to.own_namespace);
+    s.boolean(key("kubernetes.network_policies", "same-node connections that a NetworkPolicy would block take the tunnel"),
+              to.network_policies);
     s.text(key("kubernetes.proc", "the node's /proc"), to.proc);
     s.boolean(key("cni.install", "install the CNI plugin on the node and keep it there"), to.cni_install);
     s.text(key("cni.conf_dir", "the runtime's configurations"), to.cni_conf_dir);

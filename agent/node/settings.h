@@ -39,6 +39,7 @@ struct Settings {
     std::string enablement_selectors;
     std::vector<std::string> excluded_namespaces = {"kube-system"};
     std::string own_namespace;
+    bool network_policies = true;
     std::string proc = "/proc";
     bool cni_install = false;
     std::string cni_conf_dir = "/etc/cni/net.d", cni_bin_dir = "/opt/cni/bin", cni_conf_name;

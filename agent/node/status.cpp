@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include <array>
+#include <set>
 
 namespace warren::node {
 namespace {
@@ -79,6 +80,20 @@ Json kernel(const NodeReport& node) {
             {"counters", stats}};
 }
 
+// Those that leave something out of what may reach the pod or leave it.
+Json network_policies(const Pod& pod) {
+    std::set<std::string> names;
+    if (pod.network.pod)
+        for (const auto* side : {&pod.network.pod->ingress, &pod.network.pod->egress})
+            for (const NetworkPolicyRef& policy : *side) names.insert(policy->name);
+    return Json(names);
+}
+
+Json network_policies(const NetworkPolicyStatus& n) {
+    return {{"watched", n.watched},   {"known", n.known},   {"missing", n.missing},
+            {"policies", n.policies}, {"unread", n.unread}, {"error", n.error}};
+}
+
 Json pods(const NodeReport& node) {
     std::map<std::string, const EnrolledPod*> enrolled;
     for (const EnrolledPod& pod : node.enrolled) enrolled[pod.pod->uid] = &pod;
@@ -93,6 +108,7 @@ Json pods(const NodeReport& node) {
             one["id"] = found->second->id;
             one["addresses"] = addresses;
             one["tunnel_acknowledged"] = found->second->tunnel_acknowledged;
+            if (Json names = network_policies(*found->second->pod); !names.empty()) one["network_policies"] = std::move(names);
         }
         all.push_back(std::move(one));
     }
@@ -147,6 +163,8 @@ Json tables(const NodeReport& node) {
             {"verdict_pairs", node.verdicts.pairs},
             {"pairs_with_too_many_ports", node.verdicts.too_many_ports},
             {"pairs_beyond_limit", node.verdicts.beyond_limit},
+            {"network_policy_pods", node.verdicts.network_policy_pods},
+            {"network_policy_pairs", node.verdicts.network_policy_pairs},
             {"service_addresses", node.services.addresses},
             {"service_addresses_drawn", node.services.drawn},
             {"service_endpoints", node.services.endpoints},
@@ -235,6 +253,7 @@ std::string status_json(const AgentState& s) {
             {"synced", p.synced},       {"pods", p.pods},   {"namespaces", p.namespaces}, {"enrolled", p.enrolled},
             {"lost", p.lost},           {"scans", p.scans}, {"patches", p.patches},       {"patch_failures", p.patch_failures},
             {"malformed", p.malformed}, {"error", p.error}};
+        j["kubernetes"]["network_policies"] = network_policies(p.network_policies);
         j["cni"] = {{"questions", c.questions},
                     {"passed", c.passed},
                     {"captured", c.captured},

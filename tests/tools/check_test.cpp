@@ -131,7 +131,7 @@ TEST_CASE("programs: their output is bounded in time and size") {
 
 TEST_CASE("check: a network policy in the way of the same-node path is a finding, unless its pods take the tunnel") {
     const auto json = [](const char* text) { return parse_json(text, "test").value(); };
-    const Json status = json(R"({"same_node":"direct","pods":[{"namespace":"shop","name":"web","state":"captured"},
+    Json status = json(R"({"same_node":"direct","pods":[{"namespace":"shop","name":"web","state":"captured"},
         {"namespace":"shop","name":"cart","state":"captured"},{"namespace":"shop","name":"job","state":"waiting"}]})");
     const Json pods = json(R"({"items":[{"metadata":{"namespace":"shop","name":"web","labels":{"app":"web"}}},
         {"metadata":{"namespace":"shop","name":"cart","labels":{"app":"cart"},"annotations":{"warren.dev/same-node":"encrypted"}}},
@@ -148,10 +148,54 @@ TEST_CASE("check: a network policy in the way of the same-node path is a finding
     CHECK(one[0].what.starts_with("shop/only restricts what reaches shop/web:"));
     CHECK(one[0].fix.find("warren.dev/same-node: encrypted") != std::string::npos);
     CHECK(found(R"({"podSelector":{},"policyTypes":["Ingress","Egress"]})").size() == 2);
+
+    // An agent that knows them leads around by itself, if the tunnel gets through.
+    const Json before = status;
+    status["kubernetes"] = json(R"({"network_policies":{"watched":true,"known":true}})");
+    for (const char* open :
+         {R"({"podSelector":{},"ingress":[{"ports":[{"port":15008}]}]})", R"({"podSelector":{},"ingress":[{"from":[{"podSelector":{}}]}]})",
+          R"({"podSelector":{},"ingress":[{"ports":[{"port":80},{"port":15000,"endPort":15010}]}]})",
+          R"({"podSelector":{},"ingress":[{"from":[{"podSelector":{}}],"ports":[{"protocol":"TCP"}]}]})"}) {
+        const Findings led = found(open);
+        INFO(open);
+        REQUIRE(led.size() == 1);
+        CHECK(led[0].severity == Severity::Note);
+        CHECK(led[0].what.find("take the tunnel by themselves") != std::string::npos);
+    }
+    for (const char* shut : {R"({"podSelector":{},"ingress":[{"ports":[{"port":8080}]}]})", R"({"podSelector":{}})",
+                             R"({"podSelector":{},"ingress":[{"ports":[{"protocol":"UDP","port":15008},{"port":"hbone"}]}]})"}) {
+        const Findings led = found(shut);
+        INFO(shut);
+        REQUIRE(led.size() == 1);
+        CHECK(led[0].severity == Severity::Warning);
+        CHECK(led[0].fix.find("15008") != std::string::npos);
+    }
+    status = before;
     for (const char* harmless : {R"({"podSelector":{"matchLabels":{"app":"cart"}}})", R"({"podSelector":{},"ingress":[{}]})",
                                  R"({"podSelector":{"matchExpressions":[{"key":"app","operator":"NotIn","values":["web"]}]}})",
                                  R"({"podSelector":{},"policyTypes":["Egress"],"egress":[{}]})"})
         CHECK(worst(found(harmless)) == Severity::Ok);
     const Json off = json(R"({"same_node":"encrypted","pods":[]})");
     CHECK(of(check_network_policies, json(R"({"items":[]})"), pods, off).empty());
+}
+
+TEST_CASE("check: an agent that may not see network policies is a finding, as are those that it could not look at") {
+    const auto of_agent = [](const char* text) {
+        Findings out;
+        check_agent_status(parse_json(text, "test").value(), out);
+        std::erase_if(out, [](const Finding& f) { return f.area != "network policies"; });
+        return out;
+    };
+    CHECK(of_agent(R"({"ready":true})").empty());
+    CHECK(of_agent(R"({"ready":true,"kubernetes":{"network_policies":{"watched":true,"known":true,"unread":0,"error":"late"}}})").empty());
+    CHECK(of_agent(R"({"ready":true,"kubernetes":{"network_policies":{"watched":false,"error":""}}})").empty());
+    const Findings blind =
+        of_agent(R"({"ready":true,"kubernetes":{"network_policies":{"watched":true,"known":false,"error":"forbidden"}}})");
+    REQUIRE(blind.size() == 1);
+    CHECK(blind[0].severity == Severity::Warning);
+    CHECK(blind[0].what.find("forbidden") != std::string::npos);
+    const Findings unread = of_agent(
+        R"({"ready":true,"kubernetes":{"network_policies":{"watched":true,"known":true,"unread":2,"error":"NetworkPolicy a/b: x"}}})");
+    REQUIRE(unread.size() == 1);
+    CHECK(unread[0].what.find("a/b") != std::string::npos);
 }

@@ -14,6 +14,7 @@ namespace warren::tools {
 namespace {
 
 constexpr const char* kArea = "network policies";
+constexpr uint64_t kTunnelPort = 15008;
 
 bool requirement_holds(const Json& requirement, const Json& labels) {
     const std::string key = text_at(requirement, "key"), op = text_at(requirement, "operator");
@@ -52,18 +53,39 @@ struct Direction {
     const char *type, *rules, *peers, *says;
 };
 
-// Of one pod in one direction: the policies that together leave something out. Each adds to what the others allow.
-std::set<std::string> restrictions(const Json& policies, const Json& pod, const Direction& direction) {
+// Whether some rule, towards anybody, lets TCP through on the tunnels' own port.
+bool admits_tunnels(const Json& spec, const char* rules) {
+    const auto covers = [](const Json& port) {
+        if (const std::string protocol = text_at(port, "protocol"); !protocol.empty() && protocol != "TCP") return false;
+        const uint64_t first = number_at(port, "port"), last = std::max(first, number_at(port, "endPort"));
+        return at(port, "port").is_null() || (first <= kTunnelPort && kTunnelPort <= last);
+    };
+    const Json& all = list_at(spec, rules);
+    return std::any_of(all.begin(), all.end(), [&](const Json& rule) {
+        const Json& ports = list_at(rule, "ports");
+        return ports.empty() || std::any_of(ports.begin(), ports.end(), covers);
+    });
+}
+
+struct Restrictions {
     std::set<std::string> names;
+    bool tunnels = false;  // some of them let 15008 through
+    auto operator<=>(const Restrictions&) const = default;
+};
+
+// Of one pod in one direction: the policies that together leave something out. Each adds to what the others allow.
+Restrictions restrictions(const Json& policies, const Json& pod, const Direction& direction) {
+    Restrictions out;
     const Json& meta = object_at(pod, "metadata");
     for (const Json& policy : list_at(policies, "items")) {
         const Json &own = object_at(policy, "metadata"), &spec = object_at(policy, "spec");
         if (text_at(own, "namespace") != text_at(meta, "namespace") || !governs(spec, direction.type, direction.rules)) continue;
         if (!selects(object_at(spec, "podSelector"), object_at(meta, "labels"))) continue;
         if (open_to_all(spec, direction.rules, direction.peers)) return {};
-        names.insert(text_at(own, "namespace") + "/" + text_at(own, "name"));
+        out.names.insert(text_at(own, "namespace") + "/" + text_at(own, "name"));
+        out.tunnels = out.tunnels || admits_tunnels(spec, direction.rules);
     }
-    return names;
+    return out;
 }
 
 bool may_go_direct(const Json& pod, const std::set<std::string>& captured) {
@@ -83,6 +105,22 @@ std::string joined(const std::set<std::string>& names) {
     return out;
 }
 
+// automatic: the agent knows the policies and leads around what they would block.
+Finding finding(const Restrictions& by, const std::string& says, const std::string& whom, bool automatic) {
+    const std::string what = joined(by.names) + " restricts " + says + " " + whom + ": ";
+    if (!automatic)
+        return {
+            Severity::Warning, kArea,
+            what + "enforced, it blocks same-node connections that it does not allow on the applications' own ports",
+            "have the agent know NetworkPolicies (docs/agent.md), allow these ports as well as 15008, or have such pods take the tunnel on "
+            "the node too: annotate them warren.dev/same-node: encrypted"};
+    const std::string led = "same-node connections that it does not allow on the applications' own ports take the tunnel by themselves";
+    if (by.tunnels)
+        return {Severity::Note, kArea, what + led, "nothing has to be done; to have them at native speed, allow these ports as well"};
+    return {Severity::Warning, kArea, what + led + ", and no rule lets the tunnel through, here or between nodes",
+            "allow TCP port 15008 between pods of the mesh"};
+}
+
 }  // namespace
 
 void check_network_policies(const Json& policies, const Json& pods, const Json& status, Findings& to) {
@@ -90,24 +128,19 @@ void check_network_policies(const Json& policies, const Json& pods, const Json& 
     std::set<std::string> captured;
     for (const Json& pod : list_at(status, "pods"))
         if (text_at(pod, "state") == "captured") captured.insert(text_at(pod, "namespace") + "/" + text_at(pod, "name"));
+    const bool automatic = flag_at(at(at(status, "kubernetes"), "network_policies"), "known");
     bool found = false;
     for (const Direction& direction :
          {Direction{"Ingress", "ingress", "from", "what reaches"}, Direction{"Egress", "egress", "to", "what leaves"}}) {
-        std::map<std::set<std::string>, std::set<std::string>> restricted;  // pods by the policies that restrict them
+        std::map<Restrictions, std::set<std::string>> restricted;  // pods by the policies that restrict them
         for (const Json& pod : list_at(pods, "items")) {
             if (!may_go_direct(pod, captured)) continue;
-            const auto names = restrictions(policies, pod, direction);
+            const Restrictions by = restrictions(policies, pod, direction);
             const Json& meta = object_at(pod, "metadata");
-            if (!names.empty()) restricted[names].insert(text_at(meta, "namespace") + "/" + text_at(meta, "name"));
+            if (!by.names.empty()) restricted[by].insert(text_at(meta, "namespace") + "/" + text_at(meta, "name"));
         }
-        for (const auto& [names, whom] : restricted) {
-            found = true;
-            to.push_back({Severity::Warning, kArea,
-                          joined(names) + " restricts " + direction.says + " " + joined(whom) +
-                              ": enforced, it blocks same-node connections that it does not allow on the applications' own ports",
-                          "allow these ports as well as 15008, or have such pods take the tunnel on the node too: annotate them "
-                          "warren.dev/same-node: encrypted"});
-        }
+        for (const auto& [by, whom] : restricted) to.push_back(finding(by, direction.says, joined(whom), automatic));
+        found = found || !restricted.empty();
     }
     if (!found) to.push_back({Severity::Ok, kArea, "none restricts a pod that takes the same-node path", ""});
 }

@@ -67,6 +67,22 @@ void fill(const Json& kernel, const char* table, Findings& to) {
                       "raise max_connections of the agent's settings"});
 }
 
+// What the agent knows of NetworkPolicies. The policies themselves are check_cluster.h's.
+void network_policies(const Json& status, Findings& to) {
+    const Json& n = at(at(status, "kubernetes"), "network_policies");
+    if (!flag_at(n, "watched")) return;
+    if (const std::string error = text_at(n, "error"); !flag_at(n, "known") && !error.empty())
+        to.push_back({Severity::Warning, "network policies",
+                      "the agent may not see them: same-node connections go direct where one may block them: " + error,
+                      "let its service account get, list and watch networkpolicies of networking.k8s.io (the chart does), or set "
+                      "kubernetes.network_policies: false where nobody enforces them"});
+    if (const uint64_t unread = number_at(n, "unread"); unread != 0)
+        to.push_back({Severity::Warning, "network policies",
+                      std::to_string(unread) +
+                          " could not be looked at; the pods of their namespaces take the tunnel on the node too: " + text_at(n, "error"),
+                      "see the agent's log"});
+}
+
 }  // namespace
 
 void check_agent_status(const Json& s, Findings& to) {
@@ -87,6 +103,7 @@ void check_agent_status(const Json& s, Findings& to) {
         if (const std::string why = text_at(pod, "why"); !why.empty())
             to.push_back({Severity::Warning, "pods",
                           text_at(pod, "namespace") + '/' + text_at(pod, "name") + " is " + text_at(pod, "state") + ": " + why, ""});
+    network_policies(s, to);
     if (const uint64_t failed = number_at(at(s, "tables"), "failed_writes"); failed != 0)
         to.push_back({Severity::Warning, "tables", std::to_string(failed) + " writes to the kernel's tables failed",
                       "see the agent's log; a table may be full (max_connections, max_pods)"});

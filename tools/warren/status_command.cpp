@@ -27,6 +27,20 @@ Cell ready(const Json& s) {
     return {"not ready, waits for " + joined(list_at(s, "waiting_for")) + joined(list_at(s, "waitingFor")), Tone::Bad};
 }
 
+void network_policy_row(const Json& s, Table& table) {
+    const Json& n = at(at(s, "kubernetes"), "network_policies");
+    if (!flag_at(n, "watched")) return;
+    if (!flag_at(n, "known")) {
+        table.add({"", {"network policies are not known: " + text_at(n, "error"), Tone::Warn}});
+        return;
+    }
+    const uint64_t unread = number_at(n, "unread");
+    table.add({"",
+               {text_at(n, "policies") + " network policies, " + text_at(at(s, "tables"), "network_policy_pods") +
+                    " pods take the tunnel here for some port" + (unread != 0 ? ", " + std::to_string(unread) + " not read" : ""),
+                unread != 0 ? Tone::Warn : Tone::Plain}});
+}
+
 void agent_rows(const Json& s, Table& table) {
     const Json &mesh = at(s, "mesh"), &enrolment = at(s, "enrolment"), &kernel = at(s, "kernel"), &flows = at(s, "flows");
     table.add({"agent", ready(s)});
@@ -54,6 +68,7 @@ void agent_rows(const Json& s, Table& table) {
                         " attached, redirection " + (flag_at(s, "redirection") ? "on" : "off") + ", same node " + text_at(s, "same_node");
     if (!unrepaired.empty()) hooks += ", broken: " + joined(unrepaired);
     table.add({"kernel", {hooks, unrepaired.empty() ? Tone::Plain : Tone::Bad}});
+    network_policy_row(s, table);
     table.add({"flows", text_at(flows, "open") + " open, " + text_at(flows, "closed") + " closed, " +
                             std::to_string(number_at(flows, "kernel_lost") + number_at(flows, "tunnel_lost")) + " lost"});
 }

@@ -32,7 +32,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Pods and namespaces as an API server has them: list, watch, get, and the patch of an annotation. One mutex.
+// Pods, namespaces and NetworkPolicies as an API server has them: list, watch, get, and the patch of an annotation. One mutex.
 class Api {
   public:
     Json pod(const std::string& ns, const std::string& name, const std::string& ip, Json annotations = Json::object()) {
@@ -61,15 +61,26 @@ class Api {
         const std::lock_guard lock(mutex_);
         return patches_;
     }
+    // Of NetworkPolicies: what the server says instead of its list; 0: the list.
+    void refuse_policies(int status) {
+        const std::lock_guard lock(mutex_);
+        refuse_policies_ = status;
+    }
     bool silent_watch = false;  // set before the source starts
 
     void answer(const kube::HttpServer::Request& request, kube::HttpServer::Connection& to) {
-        const std::string kind = request.target.find("/namespaces?") != std::string::npos ? "namespaces" : "pods";
+        const std::string kind = request.target.find("/namespaces?") != std::string::npos        ? "namespaces"
+                                 : request.target.find("/networkpolicies?") != std::string::npos ? "networkpolicies"
+                                                                                                 : "pods";
         if (request.target.find("watch=") != std::string::npos) return stream(kind, to);
         if (request.method == "PATCH") return patch(request, to);
         const size_t query = request.target.find('?');
         if (query == std::string::npos) return get(request.target, to);
         const std::lock_guard lock(mutex_);
+        if (kind == "networkpolicies" && refuse_policies_ != 0) {
+            to.answer(refuse_policies_, R"({"kind":"Status","message":"networkpolicies is forbidden"})");
+            return;
+        }
         Json items = Json::array();
         if (!(silent_watch && kind == "pods"))
             for (const auto& [key, object] : objects_[kind]) items.push_back(object);
@@ -129,6 +140,7 @@ class Api {
 
     std::mutex mutex_;
     uint64_t version_ = 1;
+    int refuse_policies_ = 0;
     std::map<std::string, std::map<std::string, Json>> objects_;
     std::map<std::string, std::vector<std::string>> events_;
     std::vector<std::string> patches_;
@@ -183,6 +195,7 @@ struct World {
     Captures captures;
     std::unique_ptr<kube::HttpServer> server;
     std::unique_ptr<PodKubeSource> source;
+    bool network_policies = true;
 
     void start() {
         server = std::make_unique<kube::HttpServer>(
@@ -193,6 +206,8 @@ struct World {
         options.node_name = "n1";
         options.node_netns = "/proc/self/ns/net";
         options.state_file = dir.file("state.json");
+        options.network_policies = network_policies;
+        options.watch.backoff_base = options.watch.missing_confirm = options.watch.missing_poll = 50ms;
         auto made = PodKubeSource::create(*kube::Endpoint::create(config), options);
         REQUIRE(made);
         source = *std::move(made);
@@ -424,4 +439,107 @@ TEST_CASE("cni server: a question over the socket, those that are none, and the 
         CHECK((*answer)->verdict == Verdict::Later);
         CHECK(cni::ask_agent(options.path, q, -1, deadline).error().code == base::Errc::Unavailable);
     }
+}
+
+namespace {
+
+Json network_policy(const std::string& name, const char* spec) {
+    return {{"metadata", {{"namespace", "prod"}, {"name", name}}}, {"spec", Json::parse(spec)}};
+}
+
+// The TCP ports that are left open from one told pod to another; "?": told without.
+std::string open(World& w, const std::string& from, const std::string& to) {
+    const PodPtr a = w.captures.find("uid-" + from), b = w.captures.find("uid-" + to);
+    if (!a || !b || !a->network.pod || !b->network.pod) return "?";
+    const Ports ports = open_ports(*a->network.pod, *b->network.pod).ports;
+    return all_ports(ports) ? "all" : ports.empty() ? "none" : std::to_string(ports.front().first);
+}
+
+// Two pods of the mesh, found.
+void begin_with_two(World& w, std::vector<std::thread>& asking) {
+    w.api.put_namespace("prod", "ambient");
+    Json web = w.api.pod("prod", "web", "");
+    web["metadata"]["labels"] = {{"app", "web"}};
+    web["spec"]["containers"] = Json::parse(R"([{"ports":[{"name":"http","containerPort":8080}]}])");
+    w.api.put("pods", web);
+    w.api.put("pods", w.api.pod("prod", "cart", ""));
+    w.start();
+    for (const char* pod : {"web", "cart"})
+        asking.emplace_back([&w, pod, netns = fresh_netns()] { CHECK(w.ask("prod", pod, netns, 60s).verdict == Verdict::Captured); });
+    REQUIRE(eventually([&] { return w.captures.find("uid-web") && w.captures.find("uid-cart"); }));
+    for (const char* pod : {"uid-web", "uid-cart"}) w.captures.capture(pod);
+    for (std::thread& thread : asking) thread.join();
+}
+
+}  // namespace
+
+TEST_CASE("kube source: pods are told with the network policies before them, and again when one changes or goes") {
+    require_root();
+    World w;
+    std::vector<std::thread> asking;
+    w.api.put("networkpolicies", network_policy("p", R"({"podSelector":{"matchLabels":{"app":"web"}}})"));
+    begin_with_two(w, asking);
+    CHECK(open(w, "cart", "web") == "none");  // known before anybody is told that all pods are
+    CHECK(open(w, "web", "cart") == "all");
+    const PodPtr before = w.captures.find("uid-web");
+
+    // By the name of a container's port, and from pods with a label that cart has not yet.
+    const char* spec =
+        R"({"podSelector":{},"ingress":[{"from":[{"podSelector":{"matchLabels":{"role":"x"}}}],"ports":[{"port":"http"}]}]})";
+    w.api.put("networkpolicies", network_policy("p", spec), "MODIFIED");
+    REQUIRE(eventually([&] { return w.captures.find("uid-web") != before && open(w, "web", "cart") == "none"; }));
+    CHECK(open(w, "cart", "web") == "none");
+    Json cart = w.api.pod("prod", "cart", "");
+    cart["metadata"]["labels"] = {{"role", "x"}};
+    w.api.put("pods", cart, "MODIFIED");
+    REQUIRE(eventually([&] { return open(w, "cart", "web") == "8080"; }));
+    CHECK(w.source->status().network_policies.known);
+    CHECK(w.source->status().network_policies.policies == 1);
+
+    SECTION("one that does not read shuts its namespace and is reported") {
+        w.api.put("networkpolicies", network_policy("q", R"({"podSelector":"all"})"));
+        REQUIRE(eventually([&] { return w.source->status().network_policies.unread == 1; }));
+        REQUIRE(eventually([&] { return open(w, "cart", "web") == "none"; }));  // cart may not send
+        CHECK(w.source->status().network_policies.error.find("prod/q") != std::string::npos);
+    }
+    SECTION("without any, nobody is looked at") {
+        w.api.remove("networkpolicies", "prod", "p");
+        REQUIRE(eventually([&] { return open(w, "cart", "web") == "?" && open(w, "web", "cart") == "?"; }));
+        CHECK(w.source->status().network_policies.policies == 0);
+    }
+}
+
+TEST_CASE("kube source: network policies that may not be read hold nothing up, are reported, and count once they may") {
+    require_root();
+    World w;
+    std::vector<std::thread> asking;
+    w.api.put("networkpolicies", network_policy("p", R"({"podSelector":{}})"));
+    w.api.refuse_policies(403);
+    begin_with_two(w, asking);
+    NetworkPolicyStatus status = w.source->status().network_policies;
+    CHECK(status.watched);
+    CHECK_FALSE(status.known);
+    CHECK(status.error.find("forbidden") != std::string::npos);
+    CHECK(w.source->status().error.empty());  // of pods nothing is wrong
+    CHECK(open(w, "cart", "web") == "?");
+    w.api.refuse_policies(0);
+    REQUIRE(eventually([&] { return open(w, "cart", "web") == "none"; }));
+    status = w.source->status().network_policies;
+    CHECK(status.known);
+    CHECK(status.error.empty());
+}
+
+TEST_CASE("kube source: an API server without network policies, and an agent that is not to look at them") {
+    require_root();
+    World w;
+    std::vector<std::thread> asking;
+    w.network_policies = GENERATE(true, false);
+    w.api.put("networkpolicies", network_policy("p", R"({"podSelector":{}})"));
+    w.api.refuse_policies(404);
+    begin_with_two(w, asking);
+    const NetworkPolicyStatus status = w.source->status().network_policies;
+    CHECK(status.watched == w.network_policies);
+    CHECK(status.missing == w.network_policies);
+    CHECK(status.error.empty());
+    CHECK(open(w, "cart", "web") == "?");
 }
