@@ -10,7 +10,7 @@
 
 namespace warren::base {
 
-Result<void> netlink_dump(int fd, std::span<const std::byte> request, const char* what, const std::function<void(const nlmsghdr&)>& each) {
+Result<void> netlink_dump(int fd, std::span<const std::byte> request, const char* what, const std::function<bool(const nlmsghdr&)>& each) {
     if (::send(fd, request.data(), request.size(), 0) < 0) return os_error("send", what);
     alignas(nlmsghdr) std::array<std::byte, 32768> buffer{};  // as much as the kernel gives at once
     for (;;) {
@@ -22,7 +22,7 @@ Result<void> netlink_dump(int fd, std::span<const std::byte> request, const char
         for (const auto* m = reinterpret_cast<const nlmsghdr*>(buffer.data()); NLMSG_OK(m, left); m = NLMSG_NEXT(m, left)) {
             if (m->nlmsg_type == NLMSG_DONE) return {};
             if (m->nlmsg_type == NLMSG_ERROR) return os_error_of(-static_cast<const nlmsgerr*>(NLMSG_DATA(m))->error, "dump", what);
-            each(*m);
+            if (!each(*m)) return {};
         }
     }
 }

@@ -14,9 +14,10 @@ struct nlmsghdr;
 
 namespace warren::base {
 
-// request: the header and what follows it. each: every message but the end, in order; valid during the call. An error carries the kernel's
-// errno and names `what`.
+// request: the header and what follows it. each: every message but the end, in order; valid during the call. When it says false that was
+// enough, and the socket is good for nothing more: what is left of the answer is in it. An error carries the kernel's errno and names
+// `what`.
 [[nodiscard]] Result<void> netlink_dump(int fd, std::span<const std::byte> request, const char* what,
-                                        const std::function<void(const nlmsghdr&)>& each);
+                                        const std::function<bool(const nlmsghdr&)>& each);
 
 }  // namespace warren::base

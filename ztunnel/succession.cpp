@@ -38,6 +38,7 @@ base::Result<void> dump(int netlink, uint8_t family, uint8_t protocol, uint32_t 
     request.body.idiag_states = states;
     return base::netlink_dump(netlink, std::as_bytes(std::span(&request, 1)), "sockets", [&](const nlmsghdr& message) {
         if (message.nlmsg_type == SOCK_DIAG_BY_FAMILY) visit(*static_cast<const inet_diag_msg*>(NLMSG_DATA(&message)));
+        return true;
     });
 }
 

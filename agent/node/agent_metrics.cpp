@@ -66,6 +66,9 @@ void tables(Collection& out, const NodeReport& node) {
     out.counter("warren_agent_conntrack_forgotten_total",
                 "Ended connections from before a pod was captured, deleted from connection tracking", {},
                 static_cast<double>(node.conntrack.forgotten));
+    out.counter("warren_agent_conntrack_cut_total", "Looks at connection tracking that ended at their bound", {},
+                static_cast<double>(node.conntrack.cut));
+    out.counter("warren_agent_conntrack_rows_total", "Entries of connection tracking read", {}, static_cast<double>(node.conntrack.rows));
     out.counter("warren_agent_conntrack_failures_total", "Looks at connection tracking that failed", {},
                 static_cast<double>(node.conntrack.failures));
 }

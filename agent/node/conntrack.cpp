@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/conntrack.h"
 
+#include "base/bytes.h"
 #include "base/fd.h"
 #include "base/netlink.h"
 
@@ -108,35 +109,95 @@ Key key_of(Bytes attributes) {
     return out;
 }
 
+void append(Key& to, uint16_t type, Bytes payload) {
+    const nlattr head{static_cast<uint16_t>(NLA_HDRLEN + payload.size()), type};
+    const auto* bytes = reinterpret_cast<const uint8_t*>(&head);
+    to.insert(to.end(), bytes, bytes + sizeof head);
+    to.insert(to.end(), payload.begin(), payload.end());
+    to.resize(NLA_ALIGN(to.size()));
+}
+
+void append_nested(Key& to, uint16_t type, Bytes payload) { append(to, static_cast<uint16_t>(type | NLA_F_NESTED), payload); }
+
+// What the rows of a dump have to have: TCP, and the source when one is given (ctnetlink_alloc_filter in net/netfilter/
+// nf_conntrack_netlink.c). The flags are net/netfilter/nf_internals.h's, CTA_FILTER_F_CTA_IP_SRC and CTA_FILTER_F_CTA_PROTO_NUM.
+Key filter(uint8_t family, const base::IpAddr* source) {
+    constexpr uint32_t kSource = 1u << 0, kProtocol = 1u << 3;
+    Key ip, proto, tuple, flags, out;
+    if (source != nullptr) {
+        std::array<uint8_t, 16> bytes{};
+        base::store_be<uint64_t>(std::span(bytes).first<8>(), source->hi());
+        base::store_be<uint64_t>(std::span(bytes).last<8>(), source->lo());
+        append(ip, family == AF_INET ? CTA_IP_V4_SRC : CTA_IP_V6_SRC, Bytes(bytes).last(family == AF_INET ? 4 : 16));
+        append_nested(tuple, CTA_TUPLE_IP, ip);
+    }
+    const uint8_t tcp = IPPROTO_TCP;
+    append(proto, CTA_PROTO_NUM, Bytes(&tcp, 1));
+    append_nested(tuple, CTA_TUPLE_PROTO, proto);
+    append_nested(out, CTA_TUPLE_ORIG, tuple);
+    const uint32_t by = kProtocol | (source != nullptr ? kSource : 0), nothing = 0;
+    append(flags, CTA_FILTER_ORIG_FLAGS, Bytes(reinterpret_cast<const uint8_t*>(&by), sizeof by));
+    append(flags, CTA_FILTER_REPLY_FLAGS, Bytes(reinterpret_cast<const uint8_t*>(&nothing), sizeof nothing));
+    append_nested(out, CTA_FILTER, flags);
+    return out;
+}
+
+std::vector<uint8_t> message_of(Request head, const Key& attributes) {
+    head.header.nlmsg_len = static_cast<uint32_t>(sizeof head + attributes.size());
+    std::vector<uint8_t> message(sizeof head + attributes.size());
+    std::memcpy(message.data(), &head, sizeof head);
+    std::memcpy(message.data() + sizeof head, attributes.data(), attributes.size());
+    return message;
+}
+
+base::Result<base::Fd> open_socket() {
+    base::Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER));
+    if (!fd) return base::os_error("socket", "NETLINK_NETFILTER");
+    const timeval limit{.tv_sec = 5, .tv_usec = 0};
+    (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    return fd;
+}
+
 struct Look {
+    std::span<const base::IpAddr> sources;
+    size_t most = 0, rows = 0;
+    bool cut = false;
     std::vector<Key> ended;
     std::set<base::IpAddr> open;
+
+    void take(const nlmsghdr& message);
 };
 
-base::Result<void> look(int fd, uint8_t family, std::span<const base::IpAddr> sources, Look& out) {
-    const Request dump = request(IPCTNL_MSG_CT_GET, NLM_F_DUMP, family);
-    return base::netlink_dump(fd, std::as_bytes(std::span(&dump, 1)), "connection tracking", [&](const nlmsghdr& message) {
-        if (message.nlmsg_len < sizeof(Request)) return;
-        const Bytes attributes(reinterpret_cast<const uint8_t*>(&message) + sizeof(Request), message.nlmsg_len - sizeof(Request));
-        const auto original = find(attributes, CTA_TUPLE_ORIG), reply = find(attributes, CTA_TUPLE_REPLY);
-        if (!original || !reply || !is_tcp(original->payload)) return;
-        const auto source = address(original->payload, CTA_IP_V4_SRC, CTA_IP_V6_SRC);
-        if (!source || !std::binary_search(sources.begin(), sources.end(), *source)) return;
-        const uint8_t state = state_of(attributes);
-        if (state == TCP_CONNTRACK_TIME_WAIT || state == TCP_CONNTRACK_CLOSE) return out.ended.push_back(key_of(attributes));
-        if (address(original->payload, CTA_IP_V4_DST, CTA_IP_V6_DST) != address(reply->payload, CTA_IP_V4_SRC, CTA_IP_V6_SRC))
-            out.open.insert(*source);
+void Look::take(const nlmsghdr& message) {
+    if (message.nlmsg_len < sizeof(Request)) return;
+    const Bytes attributes(reinterpret_cast<const uint8_t*>(&message) + sizeof(Request), message.nlmsg_len - sizeof(Request));
+    const auto original = find(attributes, CTA_TUPLE_ORIG), reply = find(attributes, CTA_TUPLE_REPLY);
+    if (!original || !reply || !is_tcp(original->payload)) return;
+    const auto source = address(original->payload, CTA_IP_V4_SRC, CTA_IP_V6_SRC);
+    if (!source || !std::binary_search(sources.begin(), sources.end(), *source)) return;
+    const uint8_t state = state_of(attributes);
+    if (state == TCP_CONNTRACK_TIME_WAIT || state == TCP_CONNTRACK_CLOSE) return ended.push_back(key_of(attributes));
+    if (address(original->payload, CTA_IP_V4_DST, CTA_IP_V6_DST) != address(reply->payload, CTA_IP_V4_SRC, CTA_IP_V6_SRC))
+        open.insert(*source);
+}
+
+// One dump, on a socket of its own: what is not read goes with it.
+base::Result<void> look(uint8_t family, const base::IpAddr* source, Look& to) {
+    const base::Fd fd = TRY(open_socket());
+    const auto message = message_of(request(IPCTNL_MSG_CT_GET, NLM_F_DUMP, family), filter(family, source));
+    return base::netlink_dump(fd.get(), std::as_bytes(std::span(message)), "connection tracking", [&to](const nlmsghdr& row) {
+        to.cut = to.rows == to.most;
+        if (to.cut) return false;
+        ++to.rows;
+        to.take(row);
+        return true;
     });
 }
 
 // False: it has gone by itself, or came to life again.
 base::Result<bool> remove(int fd, uint8_t family, const Key& key) {
     const Request head = request(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, family);
-    std::vector<uint8_t> message(sizeof head + key.size());
-    std::memcpy(message.data(), &head, sizeof head);
-    std::memcpy(message.data() + sizeof head, key.data(), key.size());
-    const auto length = static_cast<uint32_t>(message.size());
-    std::memcpy(message.data() + offsetof(nlmsghdr, nlmsg_len), &length, sizeof length);
+    const auto message = message_of(head, key);
     if (::send(fd, message.data(), message.size(), 0) < 0) return base::os_error("send", "connection tracking");
     alignas(nlmsghdr) std::array<uint8_t, 4096> answer{};
     ssize_t n = 0;
@@ -153,17 +214,21 @@ base::Result<bool> remove(int fd, uint8_t family, const Key& key) {
 
 }  // namespace
 
-base::Result<ConntrackCounts> forget_ended(std::span<const base::IpAddr> sources) {
-    const base::Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER));
-    if (!fd) return base::os_error("socket", "NETLINK_NETFILTER");
-    const timeval limit{.tv_sec = 5, .tv_usec = 0};
-    (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+base::Result<ConntrackCounts> forget_ended(std::span<const base::IpAddr> sources, ConntrackLimits limits) {
+    const base::Fd fd = TRY(open_socket());
     ConntrackCounts counts;
     std::set<base::IpAddr> open;
     for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
-        Look found;
-        TRY(look(fd.get(), family, sources, found));
+        Look found{.sources = sources, .most = limits.rows - counts.rows, .rows = 0, .cut = false, .ended = {}, .open = {}};
+        if (sources.size() > limits.one_by_one) {
+            TRY(look(family, nullptr, found));
+        } else {
+            for (const base::IpAddr& source : sources)
+                if (source.is_v4() == (family == AF_INET)) TRY(look(family, &source, found));
+        }
         open.merge(found.open);
+        counts.rows += found.rows;
+        counts.cut = counts.cut || found.cut;
         for (const Key& key : found.ended) counts.forgotten += TRY(remove(fd.get(), family, key)) ? 1 : 0;
     }
     counts.open.assign(open.begin(), open.end());

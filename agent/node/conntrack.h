@@ -16,13 +16,22 @@
 
 namespace warren::node {
 
+struct ConntrackLimits {
+    size_t rows = 250'000;  // of one look: some 100 MB that the kernel writes and 200 ms of a core
+    // Up to so many addresses the kernel is asked for the rows of each (CTA_FILTER, Linux 5.8), which takes it a walk of the table each and
+    // tells us little; beyond, once for all of TCP.
+    size_t one_by_one = 16;
+};
+
 struct ConntrackCounts {
+    size_t rows = 0;                 // told by the kernel
+    bool cut = false;                // there are more than a look reads: `open` is not all
     size_t forgotten = 0;            // entries of ended TCP connections, deleted
     std::vector<base::IpAddr> open;  // who has translated connections that have not ended; sorted, each once
 };
 
 // Of TCP connections that the addresses opened. sources: sorted. Blocking; CAP_NET_ADMIN; any thread. An error where the kernel has no
 // connection tracking, or it is not to be asked (EPROTONOSUPPORT, EINVAL, EPERM), and where a look did not succeed this time.
-[[nodiscard]] base::Result<ConntrackCounts> forget_ended(std::span<const base::IpAddr> sources);
+[[nodiscard]] base::Result<ConntrackCounts> forget_ended(std::span<const base::IpAddr> sources, ConntrackLimits limits = {});
 
 }  // namespace warren::node

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/conntrack_sweeper.h"
 
-#include "agent/node/conntrack.h"
 #include "base/log.h"
 
 #include <algorithm>
@@ -19,13 +18,14 @@ using std::chrono::steady_clock;
 constexpr auto kOften = std::chrono::minutes(3), kLongest = std::chrono::minutes(60);
 constexpr auto kGather = std::chrono::milliseconds(200), kSoon = std::chrono::milliseconds(1000),
                kSeldom = std::chrono::milliseconds(30'000);
+constexpr int kRest = 20;  // times the duration of the look before
 
 // The kernel has no ctnetlink, or does not let us: no other answer is to come.
 bool is_final(int os) { return os == EPROTONOSUPPORT || os == EINVAL || os == EOPNOTSUPP || os == EPERM; }
 
 }  // namespace
 
-ConntrackSweeper::ConntrackSweeper() : thread_([this] { run(); }) {}
+ConntrackSweeper::ConntrackSweeper(ConntrackLimits limits) : limits_(limits), thread_([this] { run(); }) {}
 
 ConntrackSweeper::~ConntrackSweeper() {
     {
@@ -38,7 +38,7 @@ ConntrackSweeper::~ConntrackSweeper() {
 
 void ConntrackSweeper::captured(const std::vector<base::IpAddr>& addresses) {
     const std::lock_guard lock(mutex_);
-    if (unavailable_) return;
+    if (status_.unavailable) return;
     for (const base::IpAddr& ip : addresses) {
         if (!captured_.insert(ip).second) continue;
         watched_.insert_or_assign(ip, steady_clock::now());
@@ -72,9 +72,9 @@ void ConntrackSweeper::run() {
         const auto youngest =
             std::max_element(watched_.begin(), watched_.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
         const auto pause = steady_clock::now() - youngest->second < kOften ? kSoon : kSeldom;
-        if (!fresh_) changed_.wait_for(lock, pause, [this] { return end_ || fresh_; });
+        if (!fresh_) changed_.wait_until(lock, std::max(rest_until_, steady_clock::now() + pause), [this] { return end_ || fresh_; });
         // A rollout's pods are one look.
-        if (fresh_) changed_.wait_for(lock, kGather, [this] { return end_; });
+        if (fresh_) changed_.wait_until(lock, std::max(rest_until_, steady_clock::now() + kGather), [this] { return end_; });
         if (!end_) look(lock);
     }
 }
@@ -84,11 +84,14 @@ void ConntrackSweeper::look(std::unique_lock<std::mutex>& lock) {
     std::vector<base::IpAddr> sources;
     for (const auto& [ip, since] : watched_) sources.push_back(ip);
     lock.unlock();
-    const auto counts = forget_ended(sources);
-    lock.lock();
-    ++status_.looks;
-    status_.error.clear();
+    const auto begun = steady_clock::now();
+    const auto counts = forget_ended(sources, limits_);
     const auto now = steady_clock::now();
+    lock.lock();
+    rest_until_ = now + kRest * (now - begun);
+    ++status_.looks;
+    status_.last_us = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now - begun).count());
+    status_.error.clear();
     const auto let_go = [&](auto&& done) {
         std::erase_if(watched_, [&](const auto& one) {
             const bool looked_at = std::binary_search(sources.begin(), sources.end(), one.first);
@@ -98,16 +101,30 @@ void ConntrackSweeper::look(std::unique_lock<std::mutex>& lock) {
     if (!counts) {
         ++status_.failures;
         status_.error = counts.error().message();
-        unavailable_ = is_final(counts.error().os);
-        WARREN_LOG(kLog, base::log::Level::Info, "connection tracking was not looked at", {"error", status_.error},
-                   {"again", !unavailable_});
-        if (unavailable_) watched_.clear();  // what has ended goes by itself, in two minutes
+        status_.unavailable = is_final(counts.error().os);
+        WARREN_LOG(kLog, status_.unavailable ? base::log::Level::Warn : base::log::Level::Info,
+                   status_.unavailable
+                       ? "no connection tracking that may be asked: is nf_conntrack_netlink there? What pods did before they "
+                         "were captured stays there for its two minutes"
+                       : "connection tracking was not looked at; again soon",
+                   {"error", status_.error});
+        if (status_.unavailable) watched_.clear();  // what has ended goes by itself, in two minutes
         return let_go([](base::IpAddr) { return false; });
     }
     status_.forgotten += counts->forgotten;
+    status_.rows += counts->rows;
     if (counts->forgotten > 0)
         WARREN_LOG(kLog, base::log::Level::Info, "ended connections from before a pod was captured are forgotten",
                    {"entries", counts->forgotten}, {"pods_with_open_ones", counts->open.size()});
+    if (counts->cut) {
+        // The first of a large table and no word of the rest: it may have anybody's.
+        if (status_.cut++ == 0)
+            WARREN_LOG(kLog, base::log::Level::Warn,
+                       "connection tracking has more entries than a look reads; some from before a pod was captured may stay there for two "
+                       "minutes after their end",
+                       {"read", counts->rows}, {"pods", sources.size()});
+        return let_go([](base::IpAddr) { return false; });
+    }
     let_go([&](base::IpAddr ip) { return !std::binary_search(counts->open.begin(), counts->open.end(), ip); });
 }
 

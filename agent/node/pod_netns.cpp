@@ -65,6 +65,7 @@ base::Result<std::vector<base::IpAddr>> dump(int fd) {
     std::vector<base::IpAddr> out;
     TRY(base::netlink_dump(fd, std::as_bytes(std::span(&request, 1)), "the addresses of the namespace", [&out](const nlmsghdr& message) {
         if (message.nlmsg_type == RTM_NEWADDR) read_address(&message, out);
+        return true;
     }));
     std::sort(out.begin(), out.end());
     out.erase(std::unique(out.begin(), out.end()), out.end());

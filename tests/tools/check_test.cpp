@@ -199,3 +199,19 @@ TEST_CASE("check: an agent that may not see network policies is a finding, as ar
     REQUIRE(unread.size() == 1);
     CHECK(unread[0].what.find("a/b") != std::string::npos);
 }
+
+TEST_CASE("check: connection tracking that the agent cannot ask is a note with what it means") {
+    const auto of_agent = [](const char* text) {
+        Findings out;
+        check_agent_status(parse_json(text, "test").value(), out);
+        std::erase_if(out, [](const Finding& f) { return f.area != "connection tracking"; });
+        return out;
+    };
+    CHECK(of_agent(R"({"ready":true,"conntrack":{"looks":3,"cut":0,"unavailable":false,"error":"recv: busy"}})").empty());
+    const Findings found = of_agent(R"({"ready":true,"conntrack":{"cut":2,"unavailable":true,"error":"dump: Invalid argument"}})");
+    REQUIRE(found.size() == 2);
+    CHECK(found[0].severity == Severity::Note);
+    CHECK(found[0].what.find("Invalid argument") != std::string::npos);
+    CHECK(found[0].fix.find("nf_conntrack_netlink") != std::string::npos);
+    CHECK(found[1].what.starts_with("2 looks"));
+}

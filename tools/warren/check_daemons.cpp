@@ -83,6 +83,23 @@ void network_policies(const Json& status, Findings& to) {
                       "see the agent's log"});
 }
 
+void conntrack(const Json& status, Findings& to) {
+    const Json& c = at(status, "conntrack");
+    if (flag_at(c, "unavailable"))
+        to.push_back({Severity::Note, "connection tracking",
+                      "the agent cannot ask it: " + text_at(c, "error") +
+                          ". Where kube-proxy translates service addresses, a connection between two pods of the node may now and then be "
+                          "refused in the first two minutes after a running pod was enrolled",
+                      "modprobe nf_conntrack_netlink (CONFIG_NF_CT_NETLINK), leave the agent NET_ADMIN, then start the agent anew. "
+                      "Nothing is amiss where the node tracks no connections, or pods are enrolled before they start"});
+    if (const uint64_t cut = number_at(c, "cut"); cut != 0)
+        to.push_back({Severity::Note, "connection tracking",
+                      std::to_string(cut) +
+                          " looks at it ended at their bound: what pods did before they were captured may stay there for two "
+                          "minutes after its end",
+                      "enrol fewer running pods at a time, or restart them after"});
+}
+
 }  // namespace
 
 void check_agent_status(const Json& s, Findings& to) {
@@ -104,6 +121,7 @@ void check_agent_status(const Json& s, Findings& to) {
             to.push_back({Severity::Warning, "pods",
                           text_at(pod, "namespace") + '/' + text_at(pod, "name") + " is " + text_at(pod, "state") + ": " + why, ""});
     network_policies(s, to);
+    conntrack(s, to);
     if (const uint64_t failed = number_at(at(s, "tables"), "failed_writes"); failed != 0)
         to.push_back({Severity::Warning, "tables", std::to_string(failed) + " writes to the kernel's tables failed",
                       "see the agent's log; a table may be full (max_connections, max_pods)"});

@@ -6,12 +6,16 @@
 #include "tests/catch.h"
 
 #include <arpa/inet.h>
+#include <linux/capability.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -116,6 +120,41 @@ TEST_CASE("conntrack: what an address opened and has ended is forgotten, nothing
     CHECK(must(forget_ended(sources)).forgotten == 0);
 }
 
+TEST_CASE("conntrack: few addresses are asked for one by one, many at once, and a look that is cut short says so") {
+    require_root();
+    Translating lab;
+    const auto open = lab.connect("10.1.0.2");
+    for (int i = 0; i < 3; ++i) lab.end_one("10.1.0.2");
+    for (int i = 0; i < 5; ++i) lab.end_one("10.1.0.3");
+    const std::vector<base::IpAddr> sources = {ip("10.1.0.2"), ip("fd00::2")};
+    SECTION("one by one: the kernel tells of theirs alone") {
+        const ConntrackCounts counts = must(forget_ended(sources));
+        CHECK(counts.rows == 4);
+        CHECK(counts.forgotten == 3);
+        CHECK_FALSE(counts.cut);
+    }
+    SECTION("at once: of all TCP") {
+        const ConntrackCounts counts = must(forget_ended(sources, {.rows = 100, .one_by_one = 1}));
+        CHECK(counts.rows >= 9);
+        CHECK(counts.forgotten == 3);
+        CHECK(counts.open == std::vector{ip("10.1.0.2")});
+        CHECK(Translating::count("10.1.0.3", "TIME_WAIT") == 5);
+    }
+    SECTION("cut short: what was read is done, and the rest in further looks") {
+        size_t forgotten = 0;
+        ConntrackCounts counts = must(forget_ended(sources, {.rows = 2}));
+        CHECK(counts.cut);
+        CHECK(counts.rows == 2);
+        forgotten += counts.forgotten;
+        CHECK(forgotten >= 1);
+        for (int i = 0; i < 3; ++i) forgotten += must(forget_ended(sources, {.rows = 2})).forgotten;
+        CHECK(forgotten == 3);
+        counts = must(forget_ended(sources, {.rows = 2}));
+        CHECK(counts.open == std::vector{ip("10.1.0.2")});
+        CHECK_FALSE(counts.cut);
+    }
+}
+
 TEST_CASE("conntrack: a direct connection keeps the source port of one that has ended, once that is forgotten") {
     require_root();
     Translating lab;
@@ -152,4 +191,44 @@ TEST_CASE("conntrack: a captured pod's connections are forgotten as they end, an
     sweeper.captured({ip("10.1.0.2")});
     CHECK(sweeper.status().watched == 1);
     CHECK(until([&] { return sweeper.status().looks > looks; }));
+}
+
+TEST_CASE("conntrack: where it may not be asked that is said, and nobody is watched") {
+    require_root();
+    std::unique_ptr<ConntrackSweeper> sweeper;
+    // A thread without CAP_NET_ADMIN, and so the one that it makes.
+    std::thread([&sweeper] {
+        __user_cap_header_struct head{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+        std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
+        REQUIRE(::syscall(SYS_capget, &head, sets.data()) == 0);
+        sets[0].effective &= ~(1u << CAP_NET_ADMIN);
+        sets[0].permitted &= ~(1u << CAP_NET_ADMIN);
+        REQUIRE(::syscall(SYS_capset, &head, sets.data()) == 0);
+        sweeper = std::make_unique<ConntrackSweeper>();
+    }).join();
+    sweeper->captured({ip("10.1.0.2")});
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!sweeper->status().unavailable && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+    const ConntrackSweeper::Status status = sweeper->status();
+    CHECK(status.unavailable);
+    CHECK(status.failures == 1);
+    CHECK_FALSE(status.error.empty());
+    sweeper->captured({ip("10.1.0.3")});
+    CHECK(sweeper->status().watched == 0);
+}
+
+TEST_CASE("conntrack: a sweeper whose looks are cut short keeps looking") {
+    require_root();
+    Translating lab;
+    for (int i = 0; i < 3; ++i) lab.end_one("10.1.0.2");
+    ConntrackSweeper sweeper({.rows = 1});
+    sweeper.captured({ip("10.1.0.2")});
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (sweeper.status().watched != 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+    const ConntrackSweeper::Status status = sweeper.status();
+    CHECK(status.watched == 0);
+    CHECK(status.forgotten == 3);
+    CHECK(status.cut == 2);
+    CHECK(status.rows == 3);
+    CHECK_FALSE(status.unavailable);
 }
