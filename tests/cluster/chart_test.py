@@ -325,6 +325,27 @@ def denied():
     until("allowed again", lambda: all(fetch("shop", "c1", f"http://{w}:8080").returncode == 0 for w in (web1, web2)), 20)
 
 
+def network_policies():
+    """This cluster's network enforces none: what they would block on the node takes the tunnel all the same, and comes back."""
+    web1 = get("pod", "-n", "shop", "web-1")["status"]["podIP"]
+
+    def through_the_tunnel():
+        had = tunnel_connections("n1", reporter="destination", connection_security_policy="mutual_tls")
+        assert fetch("shop", "c1", f"http://{web1}:8080", 5).returncode == 0
+        return tunnel_connections("n1", reporter="destination", connection_security_policy="mutual_tls") - had
+    until("straight without any", lambda: through_the_tunnel() == 0, 20)
+    apply({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "tunnel-only", "namespace": "shop"},
+           "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{"ports": [{"port": 15008}]}]}})
+    until("by the tunnel with one that shuts the port", lambda: through_the_tunnel() >= 5, 20)
+    kubectl("patch", "networkpolicy", "-n", "shop", "tunnel-only", "--type=merge", "-p",
+            json.dumps({"spec": {"ingress": [{"ports": [{"port": 15008}]}, {"from": [{"podSelector": {"matchLabels": {"app": "c1"}}}]}]}}))
+    until("straight with one that lets the pod in", lambda: through_the_tunnel() == 0, 20)
+    kubectl("patch", "networkpolicy", "-n", "shop", "tunnel-only", "--type=merge", "-p", json.dumps({"spec": {"ingress": []}}))
+    until("by the tunnel again", lambda: through_the_tunnel() >= 5, 20)
+    kubectl("delete", "networkpolicy", "-n", "shop", "tunnel-only")
+    until("straight once it is gone", lambda: through_the_tunnel() == 0, 20)
+
+
 def new_pods_are_captured_first(count=5):
     """All at once: the kubelets tell the API server of the addresses seconds after the pods began, so the control plane does not know yet
     who connects."""
@@ -490,8 +511,8 @@ def uninstall():
     assert fetch("shop", "c1", "http://web.shop", 20).returncode == 0, "the application does not work without the mesh"
 
 
-STEPS = [before, install, enrol_running_pods, over_the_mesh, host_network_pods, status_is_green, strict, denied, new_pods_are_captured_first,
-         rolling_update, upgrade, status_is_green, uninstall]
+STEPS = [before, install, enrol_running_pods, over_the_mesh, host_network_pods, status_is_green, strict, denied, network_policies,
+         new_pods_are_captured_first, rolling_update, upgrade, status_is_green, uninstall]
 
 
 def telling(log):
