@@ -37,6 +37,7 @@ RULES = [
     (r"agent/kube/kube_config\.(h|cpp)", ["base", "agent/kube", "policy/document.h", "policy/document_yaml.h"], []),
     (r"agent/kube/", ["base", "agent/kube"], ["curl", "json"]),
     (r"agent/cni/", ["base", "agent/cni"], ["json"]),
+    (r"agent/node/revocation_lists\.(h|cpp)", ["base", "agent/node"], ["openssl"]),
     (r"agent/node/", ["base", "policy", "agent/xds", "agent/kube", "agent/cni", "agent/node", "bpf/abi.h", "generated"],
      ["libbpf", "grpc", "protobuf", "json", "cap", "seccomp", "cli11"]),
     (r"agent/cluster/", ["base", "policy", "agent/xds", "agent/kube", "agent/cluster", "generated"],

@@ -4,6 +4,7 @@
 #include "agent/cluster/controller_http.h"
 #include "agent/cluster/controller_metrics.h"
 #include "agent/cluster/state_file.h"
+#include "agent/cluster/trust_resources.h"
 #include "agent/xds/mesh_names.h"
 #include "base/backoff.h"
 #include "base/bytes.h"
@@ -148,11 +149,13 @@ base::Result<void> Controller::start_xds() {
     options.authenticator = gate_.get();
     options.services = {ca_->service()};
     options.types = empty.types();
+    options.types.emplace(options.types.begin(), xds::kRevocationType);
     options.session.implied = xds::implied_names;
     options.debounce_quiet = std::chrono::duration_cast<std::chrono::milliseconds>(settings_.debounce);
     options.debounce_max = std::chrono::duration_cast<std::chrono::milliseconds>(settings_.debounce_most);
     options.max_stream_age = std::chrono::duration_cast<std::chrono::milliseconds>(settings_.stream_age);
     server_ = TRY(xds::Server::create(std::move(options)));
+    TRY(server_->publish(TRY(revocation_resources(*authority_->trust()))));
     Publisher::Parts parts{server_.get(), &workloads_, &clock_};
     if (kube_) parts.bound = [this](std::vector<BoundChange> changes) { kube_->bound_changed(std::move(changes)); };
     publisher_ = std::make_unique<Publisher>(settings_.mesh, settings_.workload_type, std::move(parts));
@@ -187,6 +190,7 @@ base::Result<void> Controller::publish_trust() {
     const auto trust = authority_->trust();
     if (kube_) kube_->set_trust(*trust);
     TRY(publish(*trust, settings_.public_path()));
+    if (server_) TRY(server_->publish(TRY(revocation_resources(*trust))));
     published_ = trust->version;
     return {};
 }

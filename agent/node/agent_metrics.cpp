@@ -116,6 +116,17 @@ void signals(Collection& out, const AgentState& s) {
         out.counter("warren_agent_node_certificate_failures_total", "Attempts to join or to renew that failed", {},
                     static_cast<double>(s.mesh.join->failures));
     }
+    if (s.mesh.revocations) {
+        const RevocationStatus& r = *s.mesh.revocations;
+        out.gauge("warren_agent_revocation_lists_issued_seconds",
+                  "When the youngest revocation list in the file was made, in Unix time; 0: none", {},
+                  std::chrono::duration<double>(r.issued.time_since_epoch()).count());
+        out.gauge("warren_agent_revoked_serials", "Certificates on the revocation lists in the file", {}, static_cast<double>(r.serials));
+        out.counter("warren_agent_revocation_lists_refused_total",
+                    "Revocation lists that were not taken, or were gone; the file stayed as it was", {}, static_cast<double>(r.refused));
+        out.counter("warren_agent_revocation_write_failures_total", "Attempts to write the revocation lists that failed", {},
+                    static_cast<double>(r.failures));
+    }
     out.counter("warren_agent_mesh_failures_total", "Readings of the mesh file that were refused, or NACKs", {},
                 static_cast<double>(s.mesh.failures + s.mesh.upstream.nacks));
     out.gauge("warren_flows_open", "Connections open now", {}, static_cast<double>(s.flows.open));

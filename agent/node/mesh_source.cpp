@@ -136,7 +136,14 @@ class Source final : public MeshSource {
                 join_ = std::make_unique<NodeJoin>(joining(settings_, options), settings_.join_state, settings_.join_token, clock_);
                 options.proof = [join = join_.get()] { return join->proof(); };
             }
-            client_ = TRY(xds::Client::create(std::move(options), *relay_));
+            xds::Handler* handler = relay_.get();
+            if (!settings_.xds_revocations.empty()) {
+                // First: what is revoked is known before what the mesh is.
+                options.types.insert(options.types.begin(), {std::string(xds::kRevocationType)});
+                revocations_ = std::make_unique<RevocationFile>(settings_.xds_revocations, *relay_);
+                handler = revocations_.get();
+            }
+            client_ = TRY(xds::Client::create(std::move(options), *handler));
             if (join_) join_->start();
             client_->start();
             return {};
@@ -154,6 +161,7 @@ class Source final : public MeshSource {
         s.connected = client_ ? mesh_.is_connected() : true;
         if (client_) s.upstream = client_->stats();
         if (join_) s.join = join_->status();
+        if (revocations_) s.revocations = revocations_->status();
         s.local = server_->stats();
         s.tunnels = s.local.clients;
         const std::lock_guard lock(mutex_);
@@ -199,7 +207,8 @@ class Source final : public MeshSource {
     std::unique_ptr<LoopbackXds> loopback_;  // null: the Unix socket only; outlives the server
     std::unique_ptr<xds::Server> server_;
     std::unique_ptr<xds::Relay> relay_;
-    std::unique_ptr<NodeJoin> join_;  // outlives the client
+    std::unique_ptr<RevocationFile> revocations_;  // null: not asked for
+    std::unique_ptr<NodeJoin> join_;               // outlives the client
     std::unique_ptr<xds::Client> client_;
     MeshFileResources file_;
     bool told_ = false;

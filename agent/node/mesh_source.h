@@ -7,6 +7,7 @@
 #pragma once
 
 #include "agent/node/node_join.h"
+#include "agent/node/revocation_file.h"
 #include "agent/node/settings.h"
 #include "agent/xds/client.h"
 #include "agent/xds/server.h"
@@ -29,10 +30,11 @@ struct MeshSourceStatus {
     bool connected = false;            // xds: a stream is open; file: the last reading was good
     std::optional<std::string> error;  // of the last reading of a file
     uint64_t reloads = 0, failures = 0;
-    xds::Stats upstream;                 // xds only
-    xds::ServerStats local;              // towards the tunnel
-    size_t tunnels = 0;                  // connected to the local server
-    std::optional<NodeJoinStatus> join;  // where the node joins with a token
+    xds::Stats upstream;                          // xds only
+    xds::ServerStats local;                       // towards the tunnel
+    size_t tunnels = 0;                           // connected to the local server
+    std::optional<NodeJoinStatus> join;           // where the node joins with a token
+    std::optional<RevocationStatus> revocations;  // where the node keeps them
 };
 
 class MeshSource {

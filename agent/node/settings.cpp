@@ -76,6 +76,8 @@ void declare_mesh(Schema& s, Settings& to) {
     s.text(key("xds.roots", "PEM file that verifies it, or SYSTEM", {"XDS_ROOT_CA"}), to.xds_roots);
     s.text(key("xds.alternative_host", "another name that its certificate may carry", {"ALT_XDS_HOSTNAME"}), to.xds_alternative_host);
     s.text(key("xds.token", "file with the bearer token, read anew for each stream", {"AUTH_TOKEN_FILE"}), to.xds_token);
+    s.text(key("xds.revocations", "file that gets warren-controller's revocation lists, for CRL_PATH of the tunnel; empty: not asked for"),
+           to.xds_revocations);
     s.text(key("join.token", "file with a bootstrap token, for which the control plane gives this node a certificate of its own"),
            to.join_token);
     s.text(key("join.state", "file that keeps it, with its key (0600); default: <state_dir>/node.pem"), to.join_state);
@@ -171,6 +173,9 @@ base::Result<void> check_sources(const Settings& to) {
     }
     if (to.mesh_file.empty() && to.xds_address.empty()) {
         return base::invalid("neither mesh.file nor xds.address is set: the agent needs to know the mesh from somewhere");
+    }
+    if (!to.xds_revocations.empty() && to.xds_address.empty()) {
+        return base::invalid("xds.revocations is set and xds.address is not: there is no control plane to have the lists from");
     }
     if (to.joins() && to.xds_address.empty()) {
         return base::invalid("join.token or join.state is set and xds.address is not: there is no control plane to join");

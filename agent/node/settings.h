@@ -51,6 +51,7 @@ struct Settings {
     std::string xds_roots;
     std::string xds_alternative_host;
     std::string xds_token;
+    std::string xds_revocations;     // a file that gets warren-controller's revocation lists; empty: not asked for
     std::string join_token;          // a file with a bootstrap token: the node has a certificate of its own
     std::string join_state;          // where that is kept; default <state_dir>/node.pem
     std::string tunnel_xds_address;  // of this machine, TLS; empty: the Unix socket only

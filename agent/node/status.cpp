@@ -158,6 +158,14 @@ Json join(const NodeJoinStatus& n) {
     return j;
 }
 
+Json revocations(const RevocationStatus& r) {
+    Json j = {{"file", r.file},       {"lists", r.lists},     {"serials", r.serials},
+              {"written", r.written}, {"refused", r.refused}, {"failures", r.failures}};
+    if (r.issued != base::WallTime{}) j["issued"] = base::to_rfc3339(r.issued, 0);
+    if (!r.error.empty()) j["error"] = r.error;
+    return j;
+}
+
 Json tables(const NodeReport& node) {
     return {{"verdict_rows", node.verdicts.rows},
             {"verdict_pairs", node.verdicts.pairs},
@@ -246,6 +254,7 @@ std::string status_json(const AgentState& s) {
               {"kubelet", kubelets(s.node)},
               {"kernel", kernel(s.node)}};
     if (s.mesh.join) j["join"] = join(*s.mesh.join);
+    if (s.mesh.revocations) j["revocations"] = revocations(*s.mesh.revocations);
     if (s.pods_file) {
         j["pods_file"] = {{"loads", s.pods_file->loads}, {"failures", s.pods_file->failures}, {"pods", s.pods_file->pods}};
         if (s.pods_file->error) j["pods_file"]["error"] = *s.pods_file->error;

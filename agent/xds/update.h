@@ -14,6 +14,8 @@ namespace warren::xds {
 
 inline constexpr std::string_view kAddressType = "type.googleapis.com/istio.workload.Address";
 inline constexpr std::string_view kAuthorizationType = "type.googleapis.com/istio.security.Authorization";
+// Warren's own (proto/trust.proto): asked for only where a setting says so.
+inline constexpr std::string_view kRevocationType = "type.googleapis.com/warren.trust.v1.RevocationLists";
 
 struct Resource {
     std::string_view name;

@@ -102,18 +102,21 @@ class ControllerWorld(World):
         return [line for line in lines if all(wanted in str(line) for wanted in match.values())]
 
     def start_agent(self, node, pods):
-        more = {"mesh-file": "", "xds-address": f"https://{self.where}", "xds-roots": self.roots.get(node.name, self.root),
+        more = {"mesh-file": "", "xds-revocations": str(self.revocations(node.name)), "xds-address": f"https://{self.where}", "xds-roots": self.roots.get(node.name, self.root),
                 "xds-alternative-host": HOST, "join-token": str(self.token_file(node.name)), "state-dir": str(self.folder / f"{node.name}.state")}
         agent = Agent(node, self.lab.prefix, self.folder / f"agent-{node.name}", "", {**self.agent_settings, **more})
         agent.enrol(*pods)
         return agent.start().wait_answers()
+
+    def revocations(self, node):
+        return self.folder / f"{node}-crl.pem"
 
     def node_file(self, node):
         return self.folder / f"{node}.state" / "node.pem"
 
     def tunnel_env(self, node):
         return {"NODE_NAME": node, **self.agents[node].tunnel_env(), "CA_ADDRESS": f"https://{self.where}", "CA_ROOT_CA": self.root,
-                "ALT_CA_HOSTNAME": HOST, "WARREN_NODE_CERT": str(self.node_file(node))}
+                "ALT_CA_HOSTNAME": HOST, "WARREN_NODE_CERT": str(self.node_file(node)), "CRL_PATH": str(self.revocations(node))}
 
 
 class Joined(MeshCase):
@@ -200,6 +203,59 @@ class UnderController(Joined):
         self.assertEqual(len(lines), 1, lines)
         self.assertIn(w.pods.client.identity, str(lines[0]))
         self.assertTrue(asked("n2", "spiffe://cluster.local/node/n1").startswith("UNAUTHENTICATED"))
+
+
+class RevokedWorkload(Joined):
+    """A certificate that an operator revokes at the controller is worth nothing on any node, without anything carried there by hand."""
+
+    def serial(self, node, pod):
+        certificates = [one for one in self.world.tunnels[node].config_dump()["certificates"] if one["identity"] == pod.identity]
+        return f"{int(certificates[0]['certChain'][0]['serialNumber']):x}"
+
+    def revocations(self, node):
+        return self.world.agents[node].status()["revocations"]
+
+    def test_a_revoked_certificate_ends_its_connections_on_other_nodes_and_stays_revoked(self):
+        w = self.world
+        connection = w.connect(w.pods.client, self.server.v4, 7000)
+        beside = w.connect(w.pods.near, self.server.v4, 7000)
+        apps.ask(connection)
+        apps.ask(beside)
+        self.assertEqual(self.revocations("n2")["lists"], 0)
+        revoked = w.state / "authority/revoked"
+        revoked.write_text(f"serial {self.serial('n1', w.pods.client)}\n")
+        self.assertIn(apps.end_of(connection), ("reset", "closed"))
+        self.assertNotEqual(self.call(w.pods.client), "answered")
+        apps.ask(beside)
+        for node in ("n1", "n2"):
+            eventually(lambda n=node: self.revocations(n)["serials"] == 1, lambda n=node: str(self.revocations(n)))
+            self.assertEqual(w.revocations(node).read_text(), (w.state / "public/ca-crl.pem").read_text())
+        # Neither an agent that begins anew nor a control plane that is gone brings it back.
+        w.controller.kill()
+        w.controller.wait()
+        w.agents["n2"].away()
+        w.agents["n2"].back()
+        eventually(lambda: self.revocations("n2")["serials"] == 1, "what the file holds")
+        self.assertNotEqual(self.call(w.pods.client), "answered")
+        # Only the operator does: who was revoked may come again.
+        w.start_controller()
+        revoked.write_text("")
+        eventually(lambda: self.revocations("n2")["serials"] == 0, lambda: str(self.revocations("n2")), 40)
+        eventually(lambda: self.call(w.pods.client) == "answered", "an answer", 40)
+        self.assertEqual(self.revocations("n2")["refused"], 0)
+
+    def test_what_the_file_lost_or_cannot_take_is_written_again(self):
+        w = self.world
+        agent, path = w.agents["n2"], w.revocations("n2")
+        path.mkdir()  # nothing can be put in its place
+        (w.state / "authority/revoked").write_text("serial 0102030405\n")
+        eventually(lambda: self.revocations("n2")["failures"] >= 1, lambda: str(self.revocations("n2")))
+        self.assertIn(str(path), self.revocations("n2")["error"])
+        self.assertGreaterEqual(agent.metric("warren_agent_revocation_write_failures_total"), 1)
+        path.rmdir()
+        eventually(lambda: self.revocations("n2")["serials"] == 1, lambda: str(self.revocations("n2")), 60)
+        self.assertNotIn("error", self.revocations("n2"))
+        self.assertEqual(agent.metric("warren_agent_revoked_serials"), 1)
 
 
 class RevokedNode(Joined):

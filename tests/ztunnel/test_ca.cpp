@@ -97,11 +97,11 @@ Leaf TestCa::leaf(const LeafSpec& spec) const {
             pem_of([&](BIO* bio) { return PEM_write_bio_PKCS8PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr); })};
 }
 
-std::string TestCa::crl_pem(const std::vector<long>& serials, bool expired) const {
+std::string TestCa::crl_pem(const std::vector<long>& serials, bool expired, long issued_ago_s) const {
     const X509CrlPtr crl(X509_CRL_new());
     must(crl && X509_CRL_set_version(crl.get(), X509_CRL_VERSION_2) == 1, "CRL");
     X509_CRL_set_issuer_name(crl.get(), X509_get_subject_name(state_->certificate.get()));
-    ASN1_TIME* time = X509_gmtime_adj(nullptr, -7200);
+    ASN1_TIME* time = X509_gmtime_adj(nullptr, -issued_ago_s);
     X509_CRL_set1_lastUpdate(crl.get(), time);
     X509_gmtime_adj(time, expired ? -3600 : 3600);
     X509_CRL_set1_nextUpdate(crl.get(), time);

@@ -37,7 +37,7 @@ class TestCa {
     [[nodiscard]] Leaf leaf(const std::string& uri) const { return leaf(LeafSpec{.uris = {uri}, .dns = {}, .eku = ""}); }
     [[nodiscard]] const std::string& pem() const { return pem_; }
     // The serial numbers revoked; next update in the past when expired.
-    [[nodiscard]] std::string crl_pem(const std::vector<long>& serials, bool expired = false) const;
+    [[nodiscard]] std::string crl_pem(const std::vector<long>& serials, bool expired = false, long issued_ago_s = 7200) const;
     // Leaf, intermediates (this one's own included when it has an issuer), then the anchors as one element.
     [[nodiscard]] std::vector<std::string> chain(const Leaf& leaf, const std::string& roots_pem) const;
     [[nodiscard]] std::shared_ptr<const ztunnel::Credential> credential(const LeafSpec& spec, const std::string& roots_pem) const;

@@ -112,12 +112,13 @@ class Agent(Daemon):
         self.run_dir = lab.folder / node
         self.instance = lab.netns(node)
         self.pods = self.run_dir / "pods.yaml"
+        self.revocations = self.run_dir / "crl.pem"
 
     def flags(self):
         controller = self.lab.controller
         own = {"instance": self.instance, "node-name": self.node, "run-dir": self.run_dir, "pods-file": self.pods, "log-format": "json",
                "node-netns": f"/run/netns/{self.lab.netns(self.node)}", "xds-address": controller.address, "xds-roots": controller.roots,
-               "xds-alternative-host": HOST, "flows-sample-period": "1s", "same-node-overrides": shop.ENCRYPTED}
+               "xds-alternative-host": HOST, "xds-revocations": self.revocations, "flows-sample-period": "1s", "same-node-overrides": shop.ENCRYPTED}
         return [f"--{key}={value}" for key, value in own.items()]
 
     def start(self):
@@ -168,7 +169,7 @@ class Tunnel(Daemon):
         return self.launch(env={
             "NODE_NAME": self.node, "POD_NAME": f"ztunnel-{self.node}", "POD_NAMESPACE": "istio-system", "INSTANCE_IP": f"10.77.0.{self.node[1:]}",
             "XDS_ADDRESS": f"unix:{run_dir / 'xds.sock'}", "XDS_ON_DEMAND": "true", "WARREN_XDS_SERVICES": "true", "INPOD_UDS": str(run_dir / "zds.sock"), "WARREN_FLOW_SOCKET": str(run_dir / "feed.sock"),
-            "CA_ADDRESS": controller.address, "CA_ROOT_CA": str(controller.roots), "ALT_CA_HOSTNAME": HOST, "AUTH_TOKEN": "",
+            "CA_ADDRESS": controller.address, "CA_ROOT_CA": str(controller.roots), "ALT_CA_HOSTNAME": HOST, "AUTH_TOKEN": "", "CRL_PATH": str(lab.agents[self.node].revocations),
             "LOG_FORMAT": "json", "PROXY_MODE": "shared", "CONNECTION_TERMINATION_DEADLINE": f"{lab.drain_s}s"})
 
     def wait_ready(self):
