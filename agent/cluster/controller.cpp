@@ -157,7 +157,7 @@ base::Result<void> Controller::start_xds() {
     server_ = TRY(xds::Server::create(std::move(options)));
     TRY(server_->publish(TRY(revocation_resources(*authority_->trust()))));
     Publisher::Parts parts{server_.get(), &workloads_, &clock_};
-    if (kube_) parts.bound = [this](std::vector<BoundChange> changes) { kube_->bound_changed(std::move(changes)); };
+    if (kube_) parts.statuses = [this](std::vector<StatusChange> changes) { kube_->statuses_changed(std::move(changes)); };
     publisher_ = std::make_unique<Publisher>(settings_.mesh, settings_.workload_type, std::move(parts));
     if (settings_.insecure_demo)
         WARREN_LOG(kLog, Level::Warn, "INSECURE DEMO: the mesh is served in plain text to anybody",
@@ -247,6 +247,7 @@ ControllerReport Controller::report() const {
     out.pending = readiness_.pending();
     if (kube_) out.leader = kube_->leader();
     if (kube_) out.reviews = kube_->reviews();
+    if (kube_) out.statuses = kube_->statuses();
     const std::lock_guard lock(mutex_);
     out.authority_error = authority_error_;
     return out;

@@ -44,6 +44,7 @@ struct ControllerReport {
     std::string authority_error;  // of the last look at its files
     std::optional<kube::LeaderStats> leader;
     std::optional<kube::TokenReviewer::Stats> reviews;
+    std::optional<StatusWriter::Stats> statuses;
     std::vector<std::string> pending;  // of readiness
 };
 

@@ -117,6 +117,17 @@ void collect_reviews(const kube::TokenReviewer::Stats& s, Collection& to) {
     to.gauge("warren_controller_token_reviews_waiting", "requests to the API server under way", {}, static_cast<double>(s.at_once));
 }
 
+void collect_statuses(const StatusWriter::Stats& s, bool leads, Collection& to) {
+    const auto written = [&](const char* result, uint64_t value) {
+        to.counter("warren_controller_status_writes_total", "statuses of objects written by the replica that leads", {{"result", result}},
+                   static_cast<double>(value));
+    };
+    written("written", s.writes);
+    written("error", s.errors);
+    to.gauge("warren_controller_statuses_waiting", "objects whose status the replica that leads has still to write", {},
+             leads ? static_cast<double>(s.waiting) : 0);
+}
+
 void collect_process(const ControllerReport& r, Collection& to) {
     to.gauge("warren_controller_build_info", "1", {{"version", WARREN_VERSION}}, 1);
     to.gauge("warren_controller_heap_bytes", "in use", {}, static_cast<double>(::mallinfo2().uordblks));
@@ -135,6 +146,7 @@ std::unique_ptr<base::metrics::Registry::Subscription> publish_controller_metric
         collect_streams(now, to);
         collect_certificates(now, to);
         if (now.reviews) collect_reviews(*now.reviews, to);
+        if (now.statuses) collect_statuses(*now.statuses, now.leader && now.leader->leading, to);
         collect_process(now, to);
     });
 }

@@ -2,6 +2,7 @@
 #include "agent/cluster/conversion.h"
 
 #include "agent/cluster/keys.h"
+#include "agent/cluster/policy_conditions.h"
 #include "base/bytes.h"
 
 #include <algorithm>
@@ -85,37 +86,47 @@ void Conversion::update(const Objects& objects, std::span<const Change> changes,
     slices_.clear();
     endpoints_.clear();
     problems_.clear();
-    unseen_ = std::exchange(bound_, {});
+    unseen_ = std::exchange(statuses_, {});
     started_ = true;
     ++from_nothing_;
     sink.begin_whole();
     run(whole);
     network_gateways(sink);
     sink.end_whole();
-    for (const auto& [of, was] : std::exchange(unseen_, {})) bound_changes_[of] = {of.first, of.second, was.first, std::nullopt};
-}
-
-// meta: of the object; null when it is gone or does not count.
-void Conversion::note_bound(ObjectKind kind, const std::string& key, const ObjectMeta* meta) {
-    const auto& bound = mesh_.problems().bound();
-    const std::pair of{kind, key};
-    const auto before = bound_.find(of);
-    const auto unseen = unseen_.extract(of);
-    const auto* was = before != bound_.end() ? &before->second : unseen ? &unseen.mapped() : nullptr;
-    if (meta == nullptr || !bound) {
-        if (was == nullptr) return;
-        bound_changes_[of] = {kind, key, was->first, std::nullopt};
-        if (before != bound_.end()) bound_.erase(before);
-        return;
+    while (!unseen_.empty()) {
+        const auto of = unseen_.begin()->first;
+        note_status(of.first, of.second, nullptr, false);
     }
-    const std::pair now{meta->uid, *bound};
-    if (was == nullptr || *was != now) bound_changes_[of] = {kind, key, meta->uid, *bound};
-    bound_.insert_or_assign(of, now);
 }
 
-std::vector<BoundChange> Conversion::take_bound_changes() {
-    std::vector<BoundChange> out;
-    for (auto& [of, change] : std::exchange(bound_changes_, {})) out.push_back(std::move(change));
+ConditionSet Conversion::Status::types() const {
+    ConditionSet out = 0;
+    for (const Told& one : told) out |= set_of(one.type);
+    return out;
+}
+
+void Conversion::note_status(ObjectKind kind, const std::string& key, const ObjectMeta* meta, bool there) {
+    const std::pair of{kind, key};
+    const auto before = statuses_.extract(of);
+    const auto unseen = unseen_.extract(of);
+    const Status was = before ? before.mapped() : unseen ? unseen.mapped() : Status();
+    Status now;
+    if (meta != nullptr) now = {meta->uid, meta->generation, mesh_.problems().told()};
+    // Before this process told it anything, what it says is what another told it.
+    const bool new_to_us = meta != nullptr && (was.told.empty() || was.uid != meta->uid);
+    const ConditionSet said = new_to_us ? meta->held.types : was.types();
+    const ConditionSet gone = said & static_cast<ConditionSet>(~now.types());
+    if (!now.told.empty()) statuses_.emplace(of, now);
+    if (gone == 0 && (now.told.empty() || now == was)) return;
+    StatusChange& change = status_changes_[of];
+    const ConditionSet still_gone = change.gone & static_cast<ConditionSet>(~now.types());
+    const std::string& uid = meta != nullptr ? meta->uid : was.uid;
+    change = {kind, key, uid, now.generation, now.told, static_cast<ConditionSet>(gone | still_gone), !there};
+}
+
+std::vector<StatusChange> Conversion::take_status_changes() {
+    std::vector<StatusChange> out;
+    for (auto& [of, change] : std::exchange(status_changes_, {})) out.push_back(std::move(change));
     return out;
 }
 
@@ -149,11 +160,7 @@ void Conversion::policies(Round& round) {
     const auto counting = [&](const auto* object) { return object != nullptr && mesh_.of_revision(object->meta) ? object : nullptr; };
     const auto nobody = [](const auto&) { return false; };
     visit(ObjectKind::AuthorizationPolicy, round.objects.authorization_policies, round.changes, false, nobody,
-          [&](const std::string& key, const AuthorizationPolicy* policy) {
-              begin_object();
-              table.put(key, counting(policy), mesh_.problems());
-              end_object(Role::AuthorizationPolicy, key);
-          });
+          [&](const std::string& key, const AuthorizationPolicy* policy) { put_policy(key, policy); });
     visit(ObjectKind::PeerAuthentication, round.objects.peer_authentications, round.changes, false, nobody,
           [&](const std::string& key, const PeerAuthentication* object) { table.put_peer(key, counting(object)); });
     PolicyTable::Settled settled = table.settle();
@@ -168,12 +175,21 @@ void Conversion::policies(Round& round) {
     if (!round.whole) round.impact.policies = std::move(settled.impact);
 }
 
+void Conversion::put_policy(const std::string& key, const AuthorizationPolicy* policy) {
+    const AuthorizationPolicy* counts = policy != nullptr && mesh_.of_revision(policy->meta) ? policy : nullptr;
+    begin_object();
+    const bool enforced = mesh_.policy_table().put(key, counts, mesh_.problems());
+    if (counts != nullptr && !counts->has_target) mesh_.problems().tell(ztunnel_accepted(*counts, enforced, mesh_.problems()));
+    note_status(ObjectKind::AuthorizationPolicy, key, counts != nullptr ? &counts->meta : nullptr, policy != nullptr);
+    end_object(Role::AuthorizationPolicy, key);
+}
+
 void Conversion::put_service(const std::string& key, const KubeService* service) {
     std::vector<ServiceInfo> infos;
     begin_object();
     if (service != nullptr && mesh_.in_mesh(service->meta) && !service->external_name)
         infos.push_back(convert_service(*service, mesh_.service_context()));
-    note_bound(ObjectKind::Service, key, infos.empty() ? nullptr : &service->meta);
+    note_status(ObjectKind::Service, key, infos.empty() ? nullptr : &service->meta, service != nullptr);
     mesh_.service_table().put(true, key, std::move(infos));
     end_object(Role::Service, key);
 }
@@ -182,7 +198,7 @@ void Conversion::put_entry(const std::string& key, const ServiceEntry* entry) {
     std::vector<ServiceInfo> infos;
     begin_object();
     if (entry != nullptr && mesh_.of_revision(entry->meta)) infos = convert_service_entry(*entry, mesh_.service_context());
-    note_bound(ObjectKind::ServiceEntry, key, infos.empty() ? nullptr : &entry->meta);
+    note_status(ObjectKind::ServiceEntry, key, infos.empty() ? nullptr : &entry->meta, entry != nullptr);
     mesh_.service_table().put(false, key, std::move(infos));
     end_object(Role::ServiceEntry, key);
 }
@@ -321,10 +337,10 @@ void Conversion::put_workload_entry(const std::string& key, const WorkloadEntry*
         Workload workload = convert_workload_entry(*entry, mesh_);
         const std::string uid = workload.uid();
         sink.set_workload(uid, workload);
-        note_bound(ObjectKind::WorkloadEntry, key, &entry->meta);
+        note_status(ObjectKind::WorkloadEntry, key, &entry->meta);
     } else {
         sink.remove_workload(workload_entry_uid(key, settings_));
-        note_bound(ObjectKind::WorkloadEntry, key, nullptr);
+        note_status(ObjectKind::WorkloadEntry, key, nullptr, entry != nullptr);
     }
     end_object(Role::WorkloadEntry, key);
 }

@@ -48,12 +48,15 @@ class OutputSink {
     virtual void remove_authorization(const std::string& key) = 0;
 };
 
-// What a Service, ServiceEntry or WorkloadEntry is to be told; nothing: it names no waypoint any more, or is gone.
-struct BoundChange {
+// What the status of an object is to say.
+struct StatusChange {
     ObjectKind kind = ObjectKind::Service;
     std::string key;  // "NS/NAME"
     std::string uid;
-    std::optional<WaypointBound> bound;
+    int64_t generation = 0;  // that this is about; 0: the kind does not count
+    std::vector<Told> told;
+    ConditionSet gone = 0;  // it says so and must not: these no longer apply
+    bool removed = false;   // there is no such object any more
 };
 
 class Conversion {
@@ -67,7 +70,7 @@ class Conversion {
     // What is wrong with the objects as they are, in an order of its own that does not depend on theirs.
     void report(Diagnostics& to) const;
     // What changed since the last call.
-    [[nodiscard]] std::vector<BoundChange> take_bound_changes();
+    [[nodiscard]] std::vector<StatusChange> take_status_changes();
     [[nodiscard]] uint64_t from_nothing() const { return from_nothing_; }  // updates that were
 
   private:
@@ -112,7 +115,9 @@ class Conversion {
     void put_pod(const std::string& key, const Pod* pod, OutputSink& sink);
     void network_gateways(OutputSink& sink);
     void begin_object() const { mesh_.problems() = {}; }
-    void note_bound(ObjectKind kind, const std::string& key, const ObjectMeta* meta);
+    // What the problems at hand tell the object; meta is null when it does not count, or is gone: `there` says which.
+    void note_status(ObjectKind kind, const std::string& key, const ObjectMeta* meta, bool there = true);
+    void put_policy(const std::string& key, const AuthorizationPolicy* policy);
     void end_object(Role role, const std::string& key);
     void set_problems(Role role, const std::string& key, const Diagnostics& problems);
 
@@ -123,10 +128,17 @@ class Conversion {
     std::unordered_map<std::string, Slice> slices_;                        // by "NS/NAME", those that yielded something
     std::unordered_map<std::string, std::vector<std::string>> endpoints_;  // ServiceEntry -> uids, likewise
     std::map<std::pair<Role, std::string>, Diagnostics> problems_;
-    using Bound = std::map<std::pair<ObjectKind, std::string>, std::pair<std::string, WaypointBound>>;  // with the object's uid
-    Bound bound_;
-    Bound unseen_;  // of bound_ before an update that begins from nothing, and not met in it yet
-    std::map<std::pair<ObjectKind, std::string>, BoundChange> bound_changes_;
+    struct Status {
+        std::string uid;
+        int64_t generation = 0;
+        std::vector<Told> told;
+        [[nodiscard]] ConditionSet types() const;
+        bool operator==(const Status&) const = default;
+    };
+    using Statuses = std::map<std::pair<ObjectKind, std::string>, Status>;  // of objects that are told something
+    Statuses statuses_;
+    Statuses unseen_;  // of statuses_ before an update that begins from nothing, and not met in it yet
+    std::map<std::pair<ObjectKind, std::string>, StatusChange> status_changes_;
 };
 
 }  // namespace warren::cluster

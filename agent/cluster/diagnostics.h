@@ -4,20 +4,14 @@
 // result is what the object says and still perhaps not what its author meant. Bounded; plain values, no thread affinity.
 #pragma once
 
+#include "agent/cluster/object_status.h"
+
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace warren::cluster {
-
-// What became of the waypoint that an object names (contract 2.9: condition istio.io/WaypointBound, whose reasons these are).
-struct WaypointBound {
-    bool bound = false;  // its traffic passes the waypoint
-    std::string reason, message;
-    bool operator==(const WaypointBound&) const = default;
-};
 
 class Diagnostics {
   public:
@@ -26,9 +20,12 @@ class Diagnostics {
     void error(std::string text) { add(errors_, error_count_, std::move(text)); }
     void warning(std::string text) { add(warnings_, warning_count_, std::move(text)); }
 
-    // Of the object being converted; nothing when it names no waypoint.
-    void set_bound(WaypointBound bound) { bound_ = std::move(bound); }
-    [[nodiscard]] const std::optional<WaypointBound>& bound() const { return bound_; }
+    // What the author of the object being converted is told; the last of a type counts.
+    void tell(Told told) {
+        std::erase_if(told_, [&](const Told& before) { return before.type == told.type; });
+        told_.push_back(std::move(told));
+    }
+    [[nodiscard]] const std::vector<Told>& told() const { return told_; }
 
     [[nodiscard]] const std::vector<std::string>& errors() const { return errors_; }
     [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
@@ -41,7 +38,7 @@ class Diagnostics {
     }
 
     std::vector<std::string> errors_, warnings_;
-    std::optional<WaypointBound> bound_;
+    std::vector<Told> told_;
     size_t error_count_ = 0, warning_count_ = 0;
 };
 

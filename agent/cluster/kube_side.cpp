@@ -68,7 +68,7 @@ base::Result<std::unique_ptr<KubeSide>> KubeSide::create(Options options, const 
     lists.name = "istio-ca-crl";
     lists.key = "ca-crl.pem";
     out->lists_ = TRY(RootPublisher::create(*out->client_, std::move(lists), leading));
-    out->conditions_ = std::make_unique<PolicyStatusWriter>(*out->client_, leading);
+    out->statuses_ = std::make_unique<StatusWriter>(*out->client_, leading);
     return out;
 }
 
@@ -87,13 +87,13 @@ void KubeSide::start() {
     leader_->start();
     roots_->start();
     lists_->start();
-    conditions_->start();
+    statuses_->start();
 }
 
 void KubeSide::stop() {
     if (stopped_.exchange(true)) return;
     if (source_) source_->stop();
-    if (conditions_) conditions_->stop();
+    if (statuses_) statuses_->stop();
     if (lists_) lists_->stop();
     if (roots_) roots_->stop();
     if (leader_) leader_->stop();  // gives the lease back, with the client
@@ -107,9 +107,6 @@ void KubeSide::set_trust(const Trust& trust) {
     if (listed_) lists_->set_root(trust.revocations_pem);
 }
 
-void KubeSide::objects_changed(const Objects& objects, std::span<const Change> changes) {
-    pods_.update(objects, changes);
-    conditions_->update(objects, changes, options_.mesh);
-}
+void KubeSide::objects_changed(const Objects& objects, std::span<const Change> changes) { pods_.update(objects, changes); }
 
 }  // namespace warren::cluster

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // KubeSide: what the controller has to do with an API server: the source of objects, the review of tokens, the pods that callers claim to
-// be, and what the leading replica writes: the root certificate in every namespace and the condition of policies. create, start, stop and
+// be, and what the leading replica writes: the root certificate in every namespace and the conditions of objects. create, start, stop and
 // the destructor belong to one owner; the rest to any thread.
 #pragma once
 
 #include "agent/cluster/caller.h"
 #include "agent/cluster/kube_source.h"
 #include "agent/cluster/node_authorizer.h"
-#include "agent/cluster/policy_status.h"
 #include "agent/cluster/root_publisher.h"
+#include "agent/cluster/status_writer.h"
 #include "agent/kube/leader.h"
 #include "agent/kube/token_review.h"
 #include "base/clock.h"
@@ -64,7 +64,7 @@ class KubeSide final : public TokenReviewer {
     void stop();
     // As SourceHandler::changed.
     void objects_changed(const Objects& objects, std::span<const Change> changes);
-    void bound_changed(std::vector<BoundChange> changes) { conditions_->bound(std::move(changes)); }
+    void statuses_changed(std::vector<StatusChange> changes) { statuses_->update(std::move(changes)); }
     // What every namespace is to hold: the roots, and the revocation lists once there are any.
     void set_trust(const Trust& trust);
 
@@ -72,7 +72,7 @@ class KubeSide final : public TokenReviewer {
     [[nodiscard]] kube::LeaderStats leader() const { return leader_->stats(); }
     [[nodiscard]] RootPublisher::Stats roots() const { return roots_->stats(); }
     [[nodiscard]] RootPublisher::Stats lists() const { return lists_->stats(); }
-    [[nodiscard]] PolicyStatusWriter::Stats conditions() const { return conditions_->stats(); }
+    [[nodiscard]] StatusWriter::Stats statuses() const { return statuses_->stats(); }
     [[nodiscard]] kube::TokenReviewer::Stats reviews() const { return reviewer_->stats(); }
 
   private:
@@ -86,7 +86,7 @@ class KubeSide final : public TokenReviewer {
     std::unique_ptr<kube::TokenReviewer> reviewer_;
     std::unique_ptr<RootPublisher> roots_, lists_;
     bool listed_ = false;  // of who calls set_trust
-    std::unique_ptr<PolicyStatusWriter> conditions_;
+    std::unique_ptr<StatusWriter> statuses_;
     std::atomic<bool> stopped_{false};
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/cluster/labels.h"
+#include "agent/cluster/object_status.h"
 
 #include <cstdint>
 #include <string>
@@ -18,6 +19,8 @@ struct ObjectMeta {
     LabelMap labels, annotations;
     int64_t created_ns = 0;              // Unix time; 0 when not known, which counts as the oldest
     bool deleting = false;               // has a deletionTimestamp
+    HeldConditions held;                 // of kinds whose authors are told something, and
+    int64_t generation = 0;              // which spec of it this is; 0: the kind does not count
     std::string owner_kind, owner_name;  // the owner that controls it
     std::string where;                   // "FILE:LINE" of the object, for messages
 

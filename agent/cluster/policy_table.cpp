@@ -30,7 +30,7 @@ void PolicyTable::touch(const std::string& ns, const LabelMap& selector) {
         next_.impact.selectors.add(ns, selector, true);
 }
 
-void PolicyTable::put(const std::string& key, const AuthorizationPolicy* policy, Diagnostics& problems) {
+bool PolicyTable::put(const std::string& key, const AuthorizationPolicy* policy, Diagnostics& problems) {
     const std::string ns = namespace_of(key);
     std::optional<Converted> now;
     if (policy != nullptr) {
@@ -47,10 +47,12 @@ void PolicyTable::put(const std::string& key, const AuthorizationPolicy* policy,
         if (after) selecting_.add(ns, *after, key), touch(ns, *after);
     }
     if (now || held != policies_.end()) next_.changed.insert(key);
+    const bool enforced = now.has_value();
     if (now)
         policies_.insert_or_assign(key, std::move(*now));
     else if (held != policies_.end())
         policies_.erase(held);
+    return enforced;
 }
 
 void PolicyTable::put_peer(const std::string& key, const PeerAuthentication* object) {

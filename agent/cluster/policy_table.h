@@ -33,8 +33,8 @@ class PolicyTable {
   public:
     explicit PolicyTable(const Settings& settings) : settings_(settings) {}
 
-    // In force after settle(). Null: the policy is gone, or does not count.
-    void put(const std::string& key, const AuthorizationPolicy* policy, Diagnostics& problems);
+    // In force after settle(). Null: the policy is gone, or does not count. False: there is nothing of it to enforce.
+    bool put(const std::string& key, const AuthorizationPolicy* policy, Diagnostics& problems);
     void put_peer(const std::string& key, const PeerAuthentication* object);
     void clear();
 

@@ -37,8 +37,8 @@ void Publisher::changed(const Objects& objects, const std::vector<Change>& chang
     const uint64_t from_nothing = conversion_.from_nothing();
     conversion_.update(objects, changes, resources_);
     conversion_.report(problems);
-    auto bound = conversion_.take_bound_changes();
-    if (parts_.bound) parts_.bound(std::move(bound));
+    auto statuses = conversion_.take_status_changes();
+    if (parts_.statuses) parts_.statuses(std::move(statuses));
     for (const auto& [name, why] : resources_.refused()) problems.error(name + ": " + why);
     const MeshResources::Changes made = resources_.take_changes();
     next.resources_set += made.set;

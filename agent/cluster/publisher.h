@@ -28,7 +28,7 @@ class Publisher final : public SourceHandler {
         xds::Server* server = nullptr;
         NodeWorkloads* workloads = nullptr;
         const base::Clock* clock = nullptr;
-        std::function<void(std::vector<BoundChange>)> bound = {};  // may be empty
+        std::function<void(std::vector<StatusChange>)> statuses = {};  // may be empty
     };
     Publisher(Settings settings, bool with_workload_type, Parts parts)
         : parts_(std::move(parts)), runs_(settings.trust_domain), conversion_(std::move(settings)), resources_(with_workload_type) {}

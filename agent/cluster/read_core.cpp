@@ -29,6 +29,13 @@ std::string checked_name(const FieldMap& meta, std::string_view key, std::string
     return name;
 }
 
+Node child(Node map, std::string_view key) {
+    if (!map.is(Node::Kind::Map)) return {};
+    for (Node name = map.first(); name; name = name.next().next())
+        if (name.text() == key) return name.next();
+    return {};
+}
+
 void read_container_ports(const FieldMap& container, std::vector<ContainerPort>& to) {
     for (const FieldMap& port : container.maps("ports")) {
         const std::string protocol = port.text("protocol");
@@ -82,6 +89,19 @@ ObjectMeta read_name(const FieldMap& object, const FieldMap& meta, bool namespac
     if (namespaced) out.ns = checked_name(meta, "namespace", "default");  // where kubectl puts an object that names none
     out.labels = meta.labels("labels");
     return out;
+}
+
+void read_told(const FieldMap& object, std::initializer_list<ConditionType> types, ObjectMeta& to) {
+    const Node generation = child(child(object.node(), "metadata"), "generation");
+    if (generation.is(Node::Kind::Scalar))
+        if (const auto number = policy::read_number(generation, UINT32_MAX)) to.generation = *number;
+    const Node conditions = child(child(object.node(), "status"), "conditions");
+    if (!conditions.is(Node::Kind::Sequence)) return;
+    for (const Node condition : conditions) {
+        const Node given = child(condition, "type");
+        for (const ConditionType type : types)
+            if (given.is(Node::Kind::Scalar) && given.text() == to_string(type)) to.held.types |= set_of(type);
+    }
 }
 
 ObjectMeta read_meta(const FieldMap& object, bool namespaced) {
@@ -152,6 +172,7 @@ Pod read_pod(const FieldMap& object) {
 KubeService read_service(const FieldMap& object) {
     KubeService out;
     out.meta = read_meta(object, true);
+    read_told(object, {ConditionType::WaypointBound}, out.meta);
     const FieldMap spec = object.map("spec");
     out.external_name = spec.text("type") == "ExternalName";
     out.publish_not_ready = spec.flag("publishNotReadyAddresses");

@@ -57,6 +57,7 @@ std::vector<GatewayAddress> read_gateway_addresses(const FieldMap& map) {
 WorkloadEntry read_workload_entry(const FieldMap& object) {
     WorkloadEntry out;
     out.meta = read_meta(object, true);
+    read_told(object, {ConditionType::WaypointBound}, out.meta);
     out.spec = read_entry(object.map("spec"));
     return out;
 }
@@ -64,6 +65,7 @@ WorkloadEntry read_workload_entry(const FieldMap& object) {
 ServiceEntry read_service_entry(const FieldMap& object) {
     ServiceEntry out;
     out.meta = read_meta(object, true);
+    read_told(object, {ConditionType::WaypointBound, ConditionType::WaypointMissing}, out.meta);
     const FieldMap spec = object.map("spec");
     out.hosts = spec.texts("hosts");
     for (const Node host : spec.list("hosts"))

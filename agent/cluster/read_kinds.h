@@ -5,6 +5,8 @@
 #include "agent/cluster/kube_objects.h"
 #include "agent/cluster/object_fields.h"
 
+#include <initializer_list>
+
 namespace warren::cluster {
 
 Pod read_pod(const FieldMap& object);
@@ -21,6 +23,9 @@ Pod read_workload(const FieldMap& entry);
 // "FILE:LINE".
 std::string where(const FieldMap& object);
 ObjectMeta read_meta(const FieldMap& object, bool namespaced);
+// What counts of a kind whose author is told these types: its generation and those that its status holds. A status is no reason to refuse
+// an object, whatever it looks like.
+void read_told(const FieldMap& object, std::initializer_list<ConditionType> types, ObjectMeta& to);
 // Of it name, namespace and labels, which stand in `meta`.
 ObjectMeta read_name(const FieldMap& object, const FieldMap& meta, bool namespaced);
 LabelSelector read_label_selector(const FieldMap& selector);

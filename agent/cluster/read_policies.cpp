@@ -171,6 +171,7 @@ AuthorizationPolicy read_authorization_policy(const FieldMap& object) {
     using Action = AuthorizationAction;
     AuthorizationPolicy out;
     out.meta = read_meta(object, true);
+    read_told(object, {ConditionType::ZtunnelAccepted, ConditionType::WaypointAccepted}, out.meta);
     const FieldMap spec = object.map("spec");
     spec.only({"selector", "targetRef", "targetRefs", "rules", "action", "provider"});
     out.selector = read_selector(spec);

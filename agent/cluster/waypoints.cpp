@@ -179,13 +179,13 @@ const Waypoint* Waypoints::of_workload(const ObjectMeta& object, std::string_vie
     const Waypoint* waypoint = find(wanted->ns, wanted->name);
     const Obstacle obstacle = this->obstacle(waypoint, object.ns, false);
     if (obstacle.why.empty()) {
-        problems.set_bound({true, "WaypointAccepted", "bound to waypoint " + key});
+        problems.tell({ConditionType::WaypointBound, true, "WaypointAccepted", "bound to waypoint " + key});
         return waypoint;
     }
     const std::string why = std::string(obstacle.why) + "; traffic goes direct";
     // A namespace's waypoint that does not serve workloads is for its services.
     if (!wanted->inherited || obstacle.reason != "UnsupportedTrafficType")
-        problems.set_bound({false, std::string(obstacle.reason), "waypoint " + base::quoted(key) + ' ' + why});
+        problems.tell({ConditionType::WaypointBound, false, std::string(obstacle.reason), "waypoint " + base::quoted(key) + ' ' + why});
     if (!wanted->inherited) warn(problems, kind, object, key, why);
     return nullptr;
 }
@@ -204,11 +204,11 @@ Waypoints::ServiceBinding Waypoints::of_service(const ObjectMeta& object, std::s
         obstacle = {"CrossNamespaceWaypointForbidden", "is in another namespace, and this entry is seen by its own alone"};
     if (!obstacle.why.empty()) {
         const std::string why = std::string(obstacle.why) + "; traffic goes direct";
-        problems.set_bound({false, std::string(obstacle.reason), "waypoint " + base::quoted(key) + ' ' + why});
+        problems.tell({ConditionType::WaypointBound, false, std::string(obstacle.reason), "waypoint " + base::quoted(key) + ' ' + why});
         warn(problems, kind, object, key, why);
         return out;
     }
-    problems.set_bound({true, "WaypointAccepted", "bound to waypoint " + key});
+    problems.tell({ConditionType::WaypointBound, true, "WaypointAccepted", "bound to waypoint " + key});
     out.primary = waypoint;
     const ObjectMeta* ns = namespace_meta(object.ns);
     const LabelMap* ingress = has_label(object.labels, keys::kIngressUseWaypoint) || ns == nullptr ? &object.labels : &ns->labels;
@@ -243,7 +243,8 @@ void Waypoints::add_canary(const ObjectMeta& object, const Reference& primary, S
     if (!obstacle.why.empty()) {
         const std::string why = std::string(obstacle.why) + "; used as canary, so the primary takes all";
         // Bound it is, to the primary.
-        problems.set_bound({true, std::string(obstacle.reason), "waypoint " + base::quoted(ns + '/' + name) + ' ' + why});
+        problems.tell(
+            {ConditionType::WaypointBound, true, std::string(obstacle.reason), "waypoint " + base::quoted(ns + '/' + name) + ' ' + why});
         return warn(problems, kind, object, ns + '/' + name, why);
     }
     to.canary = canary;

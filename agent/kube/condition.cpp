@@ -14,56 +14,71 @@ namespace warren::kube {
 using base::Result;
 using nlohmann::json;
 
-Result<std::optional<std::string>> condition_patch(std::string_view object, const Condition& condition, std::string_view now) {
+namespace {
+
+// True: the list is another one now.
+bool put(json& list, const Condition& condition, int64_t generation, std::string_view now) {
+    const auto of_type = [&](const json& present) {
+        const auto type = present.is_object() ? present.find("type") : present.end();
+        return present.is_object() && type != present.end() && *type == condition.type;
+    };
+    const auto at = std::find_if(list.begin(), list.end(), of_type);
+    if (condition.absent) {
+        if (at == list.end()) return false;
+        list.erase(std::remove_if(at, list.end(), of_type), list.end());
+        return true;
+    }
+    json wanted = {{"type", condition.type},
+                   {"status", condition.status ? "True" : "False"},
+                   {"reason", condition.reason},
+                   {"message", condition.message},
+                   {"lastTransitionTime", now}};
+    if (generation != 0) wanted["observedGeneration"] = generation;
+    if (at == list.end()) {
+        list.push_back(std::move(wanted));
+        return true;
+    }
+    if (at->value("status", json()) == wanted["status"] && at->contains("lastTransitionTime"))
+        wanted["lastTransitionTime"] = (*at)["lastTransitionTime"];
+    if (*at == wanted) return false;
+    *at = std::move(wanted);
+    return true;
+}
+
+}  // namespace
+
+Result<std::optional<std::string>> condition_patch(std::string_view object, const Subject& subject, std::span<const Condition> conditions,
+                                                   std::string_view now) {
     TRY(check_depth(object));
     try {
         const json root = json::parse(object);
         const json& meta = root.at("metadata");
-        json conditions = root.value("status", json::object()).value("conditions", json::array());
-        if (!conditions.is_array()) conditions = json::array();
-        json wanted = {{"type", condition.type},
-                       {"status", condition.status ? "True" : "False"},
-                       {"reason", condition.reason},
-                       {"message", condition.message},
-                       {"lastTransitionTime", now}};
-        if (meta.contains("generation")) wanted["observedGeneration"] = meta["generation"];
-        if (condition.absent) {
-            const auto gone = std::remove_if(conditions.begin(), conditions.end(), [&](const json& present) {
-                return present.is_object() && present.value("type", "") == condition.type;
-            });
-            if (gone == conditions.end()) return std::optional<std::string>();
-            conditions.erase(gone, conditions.end());
-        }
-        bool found = condition.absent;
-        for (json& present : conditions) {
-            if (condition.absent || !present.is_object() || present.value("type", "") != condition.type) continue;
-            found = true;
-            if (present.value("status", json()) == wanted["status"] && present.contains("lastTransitionTime"))
-                wanted["lastTransitionTime"] = present["lastTransitionTime"];
-            if (present == wanted) return std::optional<std::string>();
-            present = wanted;
-        }
-        if (!found) conditions.push_back(wanted);
-        const json patch = {{"metadata", {{"resourceVersion", meta.at("resourceVersion")}}}, {"status", {{"conditions", conditions}}}};
+        if (!subject.uid.empty() && meta.value("uid", "") != subject.uid) return std::optional<std::string>();
+        json list = root.value("status", json::object()).value("conditions", json::array());
+        if (!list.is_array()) list = json::array();
+        bool changed = false;
+        for (const Condition& condition : conditions) changed = put(list, condition, subject.generation, now) || changed;
+        if (!changed) return std::optional<std::string>();
+        const json patch = {{"metadata", {{"resourceVersion", meta.at("resourceVersion")}}}, {"status", {{"conditions", list}}}};
         return std::optional<std::string>(patch.dump(-1, ' ', false, json::error_handler_t::replace));
     } catch (const std::exception& e) {
         return base::invalid("not an object with a status: " + base::quoted(e.what()));
     }
 }
 
-Result<void> write_condition(Client& client, const Resource& resource, const std::string& ns, const std::string& name,
-                             const Condition& condition) {
+Result<bool> write_conditions(Client& client, const Resource& resource, const Subject& subject, std::span<const Condition> conditions) {
     base::Error last;
     for (int attempt = 0; attempt < 3; ++attempt) {
-        const Request get{.path = object_path(resource, ns, name)};
+        const Request get{.path = object_path(resource, subject.ns, subject.name)};
         const Reply reply = TRY(client.exchange(get));
-        if (reply.status == 404) return {};
+        if (reply.status == 404) return false;
         if (!reply.ok()) return error_of(get, reply);
-        const auto patch = TRY(condition_patch(reply.body, condition, base::to_rfc3339(std::chrono::system_clock::now(), 0)));
-        if (!patch) return {};
-        auto written = client.merge(object_path(resource, ns, name, "status"), *patch);
-        if (written || written.error().code == base::Errc::NotFound) return {};
+        const auto patch = TRY(condition_patch(reply.body, subject, conditions, base::to_rfc3339(std::chrono::system_clock::now(), 0)));
+        if (!patch) return false;
+        auto written = client.merge(object_path(resource, subject.ns, subject.name, "status"), *patch);
+        if (written) return true;
         last = std::move(written).error();
+        if (last.code == base::Errc::NotFound) return false;
         if (last.code != base::Errc::Exists) break;  // somebody else wrote in between: look again
     }
     return last;

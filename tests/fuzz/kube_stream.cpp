@@ -47,6 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     static_cast<void>(status_message(text));
     static_cast<void>(parse_lease(text));
     if (const auto who = parse_token_review(text, {"istio-ca"}); who && (who->ns.empty() || who->service_account.empty())) std::abort();
-    static_cast<void>(condition_patch(text, {"T", true, "R", "m"}, "now"));
+    const Condition conditions[] = {{"T", true, "R", "m"}, {.type = "U", .reason = {}, .message = {}, .absent = true}};
+    static_cast<void>(condition_patch(text, {"ns", "n", "", 1}, conditions, "now"));
     return 0;
 }

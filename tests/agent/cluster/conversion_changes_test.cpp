@@ -17,6 +17,8 @@
 #include <iterator>
 #include <map>
 #include <random>
+#include <set>
+#include <tuple>
 
 using namespace warren;
 using namespace warren::cluster;
@@ -89,14 +91,17 @@ struct World {
         conversion.update(store.objects(), changes, mirror);
         follow(conversion, told);
     }
-    using Told = std::map<std::pair<ObjectKind, std::string>, std::pair<std::string, WaypointBound>>;
+    // By object: what is told, in no order, and of which one of that name.
+    using Told = std::map<std::pair<ObjectKind, std::string>, std::set<std::tuple<std::string, int64_t, ConditionType, std::string>>>;
     static void follow(Conversion& from, Told& to) {
-        for (const BoundChange& change : from.take_bound_changes()) {
+        for (const StatusChange& change : from.take_status_changes()) {
             const std::pair of{change.kind, change.key};
-            if (change.bound)
-                to.insert_or_assign(of, std::pair{change.uid, *change.bound});
-            else
-                REQUIRE(to.erase(of) == 1);
+            to.erase(of);
+            if (change.removed) REQUIRE(change.told.empty());
+            for (const auto& told : change.told) {
+                REQUIRE((change.gone & set_of(told.type)) == 0);
+                to[of].emplace(change.uid, change.generation, told.type, (told.status ? "True " : "False ") + told.reason + told.message);
+            }
         }
     }
     // The first difference, or nothing.
@@ -116,7 +121,7 @@ struct World {
         Told wanted;
         anew.update(store.objects(), {}, nobody);
         follow(anew, wanted);
-        if (told != wanted) return "what is told of waypoints differs";
+        if (told != wanted) return "what authors are told differs";
         if (now.errors() != fresh.errors() || now.warnings() != fresh.warnings()) return "the problems differ";
         return "";
     }
@@ -170,6 +175,8 @@ class Maker {
         // One hostname, whichever object: Service and ServiceEntry meet.
         out.created_ns = static_cast<int64_t>(below(3));
         out.uid = "u" + out.name;
+        out.generation = static_cast<int64_t>(below(3));
+        out.held.types = static_cast<ConditionSet>(below(16));
         out.where = "t:" + std::to_string(index);
         out.labels = labels(kind);
         if (chance(20)) out.annotations["networking.istio.io/traffic-distribution"] = chance(50) ? "PreferClose" : "PreferSameNode";

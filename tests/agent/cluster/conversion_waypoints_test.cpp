@@ -58,15 +58,15 @@ std::string told(const std::string& yaml, const Settings& settings = {}) {
     reader.add(yaml, "t.yaml");
     Conversion conversion(settings);
     conversion.update(reader.objects(), {}, nobody);
-    const auto changes = conversion.take_bound_changes();
-    if (changes.empty() || !changes.front().bound) return "-";
-    const auto& bound = *changes.front().bound;
+    const auto changes = conversion.take_status_changes();
+    if (changes.empty() || changes.front().told.empty()) return "-";
+    const auto& bound = changes.front().told.front();
     CHECK(!bound.message.empty());
     const auto kind = changes.front().kind;
     return std::string(kind == ObjectKind::Service        ? "service "
                        : kind == ObjectKind::ServiceEntry ? "entry "
                                                           : "workload ") +
-           (bound.bound ? "True " : "False ") + bound.reason;
+           (bound.status ? "True " : "False ") + bound.reason;
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "agent/cluster/convert_authorization.h"
 #include "agent/cluster/kube_source.h"
 #include "agent/cluster/object_store.h"
-#include "agent/cluster/policy_status.h"
+#include "agent/cluster/policy_conditions.h"
 #include "tests/catch.h"
 
 using namespace warren::cluster;
@@ -142,20 +143,47 @@ TEST_CASE("object_store: what is not read of an object does not change it") {
     CHECK(!store.holds(ObjectKind::Node, node_of(R"({"topology.kubernetes.io/zone":"y"})")));
 }
 
-TEST_CASE("policy_status: what is enforced says so, what is not says why") {
+TEST_CASE("policy conditions: what is enforced says so, what is not says why") {
     const auto condition = [](const std::string& spec) {
         auto read = read_kube_object(kAuthorization, policy(spec));
         REQUIRE(read.errors.empty());
-        return policy_condition(read.fragment.authorization_policies[0], {});
+        const AuthorizationPolicy& one = read.fragment.authorization_policies[0];
+        Diagnostics problems;
+        const bool enforced = convert_authorization(one, {}, problems).has_value();
+        return ztunnel_accepted(one, enforced, problems);
     };
-    CHECK(*condition("{}") == kube::Condition{"ZtunnelAccepted", true, "Accepted", "enforced by node proxies"});
-    CHECK(condition(R"({"action":"AUDIT"})")->status == false);
-    CHECK(condition(R"({"action":"AUDIT"})")->message.starts_with("actions AUDIT and CUSTOM"));
+    CHECK(condition("{}") == Told{ConditionType::ZtunnelAccepted, true, "Accepted", "enforced by node proxies"});
+    CHECK(condition(R"({"action":"AUDIT"})").status == false);
+    CHECK(condition(R"({"action":"AUDIT"})").message.starts_with("actions AUDIT and CUSTOM"));
     const auto http = condition(R"({"rules":[{"to":[{"operation":{"paths":["/a"]}}]}]})");
-    CHECK(http->status);
-    CHECK(http->reason == "UnsupportedValue");
-    CHECK(http->message.starts_with("1 rule(s) that allow by HTTP are left out"));
+    CHECK(http.status);
+    CHECK(http.reason == "UnsupportedValue");
+    CHECK(http.message.starts_with("1 rule(s) that allow by HTTP are left out"));
     const auto doubt = condition(R"({"action":"DENY","rules":[{"from":[{"source":{"notIpBlocks":["x"]}}]}]})");
-    CHECK(doubt->reason == "UnsupportedValue");
-    CHECK(!condition(R"({"targetRef":{"kind":"Gateway","name":"w"}})"));
+    CHECK(doubt.reason == "UnsupportedValue");
+}
+
+TEST_CASE("policy conditions: what an object says of itself is read, and is no reason to refuse or to deliver it again") {
+    const auto read = [](const std::string& version, const std::string& status) {
+        return read_kube_object(kAuthorization,
+                                {"a", "p", "u", version,
+                                 R"({"apiVersion":"security.istio.io/v1","kind":"AuthorizationPolicy","metadata":{"namespace":"a",)"
+                                 R"("name":"p","generation":)" +
+                                     version + R"(},"spec":{},"status":)" + status + "}"});
+    };
+    const auto held = [&](const std::string& status) {
+        const auto got = read("4", status);
+        REQUIRE(got.errors.empty());
+        CHECK(got.fragment.authorization_policies[0].meta.generation == 4);
+        return got.fragment.authorization_policies[0].meta.held.types;
+    };
+    CHECK(held(R"({"conditions":[{"type":"Other"},{"type":"ZtunnelAccepted"},{"type":"istio.io/WaypointBound"}]})") ==
+          set_of(ConditionType::ZtunnelAccepted));
+    for (const char* odd : {"null", "7", "[]", R"({"conditions":7})", R"({"conditions":[7,null,[],{},{"type":[]},{"type":null}]})"})
+        CHECK(held(odd) == 0);
+    ObjectStore store;
+    Objects first = read("4", "{}").fragment;
+    REQUIRE(store.upsert(kAuthorization, first));
+    CHECK(store.holds(kAuthorization, read("4", R"({"conditions":[{"type":"ZtunnelAccepted"}]})").fragment));
+    CHECK(!store.holds(kAuthorization, read("5", "{}").fragment));
 }

@@ -23,16 +23,6 @@ cluster::Pod pod(const std::string& name, const std::string& account, const std:
     return out;
 }
 
-cluster::AuthorizationPolicy named_policy(const std::string& name, const std::string& uid, int form) {
-    cluster::AuthorizationPolicy out;
-    out.meta.ns = "a";
-    out.meta.name = name;
-    out.meta.uid = uid;
-    out.has_target = form == 0;
-    out.action = form == 1 ? cluster::AuthorizationAction::Custom : cluster::AuthorizationAction::Allow;
-    return out;
-}
-
 cluster::CallerIdentity caller(const std::string& name, const std::string& uid) {
     cluster::CallerIdentity out;
     out.identity = *policy::Identity::parse("spiffe://cluster.local/ns/istio-system/sa/ztunnel");
@@ -65,12 +55,7 @@ struct World {
         const std::string name = "n" + std::to_string(draw(12));
         const std::string uid = "u" + std::to_string(draw(3));
         if (draw(3) == 0) return remove(cluster::ObjectKind::Pod, "istio-system/" + name);
-        if (draw(6) == 0) return remove(cluster::ObjectKind::AuthorizationPolicy, "a/" + name);
         cluster::Objects one;
-        if (draw(2) == 0) {
-            one.authorization_policies.push_back(named_policy(name, uid, draw(3)));
-            return put(cluster::ObjectKind::AuthorizationPolicy, std::move(one), "a/" + name);
-        }
         one.pods.push_back(pod(name, draw(3) == 0 ? "other" : "ztunnel", uid, "node" + std::to_string(draw(3))));
         put(cluster::ObjectKind::Pod, std::move(one), "istio-system/" + name);
     }
@@ -97,22 +82,4 @@ TEST_CASE("kube side: trusted pods that follow changes are those of a look at al
             }
     }
     CHECK(known > 1'000);
-}
-
-TEST_CASE("kube side: conditions that follow changes are those of a look at all policies") {
-    World w;
-    kube::Client client(nullptr);  // never asked: nobody leads, nothing was started
-    cluster::PolicyStatusWriter followed(client, [] { return false; });
-    followed.update(w.store.objects(), {}, {});
-    size_t most = 0;
-    for (int i = 0; i < 2'000; ++i) {
-        w.changes.clear();
-        for (int n = w.draw(4); n >= 0; --n) w.step();
-        if (!w.changes.empty()) followed.update(w.store.objects(), w.changes, {});
-        cluster::PolicyStatusWriter whole(client, [] { return false; });
-        whole.update(w.store.objects(), {}, {});
-        REQUIRE(followed.stats().waiting == whole.stats().waiting);
-        most = std::max(most, whole.stats().waiting);
-    }
-    CHECK(most > 3);
 }

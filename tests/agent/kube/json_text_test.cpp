@@ -100,11 +100,13 @@ TEST_CASE("token_review: who may pass") {
 }
 
 TEST_CASE("condition: others stay, and nothing is written twice") {
-    const std::string object = R"({"metadata":{"resourceVersion":"5","generation":2},"status":{"conditions":[
+    const std::string object = R"({"metadata":{"resourceVersion":"5","generation":3,"uid":"u"},"status":{"conditions":[
         {"type":"Other","status":"True"},
         {"type":"T","status":"True","reason":"R","message":"old","lastTransitionTime":"before","observedGeneration":1}]}})";
-    const Condition condition{"T", true, "R", "m"};
-    const auto patch = condition_patch(object, condition, "now");
+    // The spec that was judged, not the one there is by now.
+    const Subject subject{"ns", "n", "u", 2};
+    const std::vector<Condition> wanted = {{"T", true, "R", "m"}};
+    const auto patch = condition_patch(object, subject, wanted, "now");
     REQUIRE(patch);
     REQUIRE(*patch);
     const json written = json::parse(**patch);
@@ -113,10 +115,29 @@ TEST_CASE("condition: others stay, and nothing is written twice") {
         {"type":"T","status":"True","reason":"R","message":"m","lastTransitionTime":"before","observedGeneration":2}])"));
     json after = json::parse(object);
     after["status"] = written["status"];
-    CHECK(condition_patch(after.dump(), condition, "later")->has_value() == false);
-    const auto changed = condition_patch(after.dump(), {"T", false, "R", "m"}, "later");
+    CHECK(condition_patch(after.dump(), subject, wanted, "later")->has_value() == false);
+    const auto changed = condition_patch(after.dump(), subject, std::vector<Condition>{{"T", false, "R", "m"}}, "later");
     CHECK(json::parse(**changed)["status"]["conditions"][1]["lastTransitionTime"] == "later");
-    CHECK(!condition_patch("[]", condition, "now"));
+    const auto seen = condition_patch(after.dump(), {"ns", "n", "u", 3}, wanted, "later");
+    REQUIRE(*seen);
+    CHECK(json::parse(**seen)["status"]["conditions"][1]["observedGeneration"] == 3);
+    CHECK(json::parse(**seen)["status"]["conditions"][1]["lastTransitionTime"] == "before");
+    CHECK(!condition_patch("[]", subject, wanted, "now"));
+    CHECK(condition_patch(object, {"ns", "n", "another", 2}, wanted, "now")->has_value() == false);
+}
+
+TEST_CASE("condition: several are one patch, and what is to be absent goes") {
+    const std::string object = R"({"metadata":{"resourceVersion":"5"},"status":{"conditions":[
+        {"type":"T","status":"True"},7,{"type":3},{"type":"Other","status":"True"}]}})";
+    const std::vector<Condition> wanted = {{.type = "T", .reason = {}, .message = {}, .absent = true}, {"U", true, "R", "m"}};
+    const auto patch = condition_patch(object, {"ns", "n", "", 0}, wanted, "now");
+    REQUIRE(patch);
+    REQUIRE(*patch);
+    json after = json::parse(object);
+    after["status"] = json::parse(**patch)["status"];
+    CHECK(after["status"]["conditions"] == json::parse(R"([7,{"type":3},{"type":"Other","status":"True"},
+        {"type":"U","status":"True","reason":"R","message":"m","lastTransitionTime":"now"}])"));
+    CHECK(condition_patch(after.dump(), {"ns", "n", "", 0}, wanted, "later")->has_value() == false);
 }
 
 TEST_CASE("leader: a lease survives its JSON form") {
