@@ -92,6 +92,18 @@ void add_entry_addresses(const ServiceEntry& entry, const std::string& host, con
         if (of == host) set_address(*to.add_addresses(), network, ip);
 }
 
+// What only a waypoint can do for the entry (contract 1.1, 2.9, 6.1), which passes none.
+void tell_waypoint_missing(const ServiceEntry& entry, Diagnostics& problems) {
+    const auto wildcard = std::find_if(entry.hosts.begin(), entry.hosts.end(), [](const std::string& h) { return h.starts_with('*'); });
+    if (entry.resolution == Resolution::DynamicDns && wildcard != entry.hosts.end())
+        problems.tell({ConditionType::WaypointMissing, true, "NoWaypointForWildcardService",
+                       "only a waypoint resolves the names of " + *wildcard + ": bind one with label istio.io/use-waypoint"});
+    else if (label(entry.meta.annotations, keys::kConnectStrategy) == "RACE_FIRST_TCP_CONNECT")
+        problems.tell({ConditionType::WaypointMissing, true, "NoWaypointForRacingConnectStrategy",
+                       "only a waypoint races connections (annotation istio.io/connect-strategy): bind one with label "
+                       "istio.io/use-waypoint"});
+}
+
 }  // namespace
 
 const ServiceInfo::PortNames* ServiceInfo::names_of(uint32_t service_port) const {
@@ -150,6 +162,7 @@ std::vector<ServiceInfo> convert_service_entry(const ServiceEntry& entry, const 
     if (context.settings.service_entries == Settings::Visibility::None) return out;
     const bool own_namespace_only = context.settings.service_entries == Settings::Visibility::Namespace;
     const auto binding = context.waypoints.of_service(entry.meta, "ServiceEntry", own_namespace_only, context.problems);
+    if (binding.primary == nullptr) tell_waypoint_missing(entry, context.problems);
     std::set<std::string_view> hosts;
     for (const std::string& host : entry.hosts) {
         if (!hosts.insert(host).second) continue;

@@ -31,6 +31,7 @@ constexpr std::string_view kGatewayManaged = "gateway.istio.io/managed";
 constexpr std::string_view kGatewayAccount = "gateway.istio.io/service-account";
 constexpr std::string_view kTrafficDistribution = "networking.istio.io/traffic-distribution";
 constexpr std::string_view kAllocateAddress = "networking.istio.io/enable-autoallocate-ip";
+constexpr std::string_view kConnectStrategy = "istio.io/connect-strategy";
 constexpr std::string_view kDryRun = "istio.io/dry-run";
 constexpr std::string_view kServiceName = "kubernetes.io/service-name";
 

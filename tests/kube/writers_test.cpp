@@ -208,6 +208,8 @@ TEST_CASE("kube: objects say whether their waypoint is used, while they name one
     server.apply(service("plain", "a: b") + service("own", managed + use) + service("used", use) +
                  "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: entry, namespace: default, labels: {" +
                  use + "}}\nspec: {hosts: [a.example], ports: [{number: 80, name: http, protocol: HTTP}], resolution: NONE}\n");
+    server.apply("apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: wild, namespace: default, labels: {" + use +
+                 "}}\nspec: {hosts: ['*.b.example'], ports: [{number: 443, name: tls, protocol: TLS}], resolution: DYNAMIC_DNS}\n");
     const std::string services = "/api/v1/namespaces/default/services/";
     REQUIRE(server.admin().merge(services + "used/status", R"({"status":{"conditions":[{"type":"Other","status":"True","reason":"R",
         "message":"","lastTransitionTime":"2024-01-01T00:00:00Z"}]}})"));
@@ -223,11 +225,14 @@ TEST_CASE("kube: objects say whether their waypoint is used, while they name one
     };
     const auto bound = [&](const std::string& path) { return told(get(server, path), "istio.io/WaypointBound"); };
     const std::string entry = "/apis/networking.istio.io/v1/namespaces/default/serviceentries/entry";
-    REQUIRE(eventually([&] { return writer.stats().waiting == 2; }, 60s));
+    REQUIRE(eventually([&] { return writer.stats().waiting == 3; }, 60s));
     CHECK(bound(services + "used").empty());  // only a leader writes
     leads = true;
     CHECK(eventually([&] { return bound(services + "used") == "False WaypointIsNotReady"; }, 60s));
     CHECK(eventually([&] { return bound(entry) == "False WaypointIsNotReady"; }, 60s));
+    const std::string wild = "/apis/networking.istio.io/v1/namespaces/default/serviceentries/wild";
+    CHECK(eventually([&] { return conditions(wild).size() == 2; }, 60s));
+    CHECK(told(get(server, wild), "istio.io/WaypointMissing") == "True NoWaypointForWildcardService");
     server.apply(
         "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: wp, namespace: default}\n"
         "spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n");
@@ -236,7 +241,9 @@ TEST_CASE("kube: objects say whether their waypoint is used, while they name one
     CHECK(eventually([&] { return bound(services + "used") == "True WaypointAccepted"; }, 60s));
     CHECK(eventually([&] { return bound(entry) == "True WaypointAccepted"; }, 60s));
     CHECK(eventually([&] { return writer.stats().waiting == 0; }, 60s));
-    CHECK(writer.stats().writes == 4);
+    CHECK(writer.stats().writes == 6);
+    CHECK(conditions(wild).size() == 1);  // none is missing
+    CHECK(bound(wild) == "True WaypointAccepted");
     CHECK(conditions(services + "used").size() == 2);
     CHECK(conditions(services + "plain").empty());
     CHECK(conditions(services + "own").empty());

@@ -299,6 +299,8 @@ class Maker {
         for (size_t i = 1 + below(3); i > 0; --i)
             out.hosts.push_back(chance(30) ? number("s", 8) + "." + of<std::string>({"a", "b", "c"}) + ".svc.cluster.local"
                                            : number("host", 4) + ".example.com");
+        if (chance(15)) out.hosts.push_back("*.example.com");
+        if (chance(15)) out.meta.annotations["istio.io/connect-strategy"] = "RACE_FIRST_TCP_CONNECT";
         if (chance(40)) out.addresses.push_back({ip(), {}});
         out.ports.push_back({"http", "HTTP", 80, static_cast<uint16_t>(chance(50) ? 8080 : 0)});
         out.resolution = static_cast<Resolution>(below(5));

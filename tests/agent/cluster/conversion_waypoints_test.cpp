@@ -42,8 +42,7 @@ std::string of_pod(const Case& c, const std::string& gateways) {
 const std::string kUse = "istio.io/use-waypoint: wp";
 const std::string kWp = gateway("wp", "10.1.1.1");
 
-// "KIND STATUS REASON" of what is told, the first there is.
-std::string told(const std::string& yaml, const Settings& settings = {}) {
+std::vector<StatusChange> statuses(const std::string& yaml, const Settings& settings = {}) {
     struct Nobody final : OutputSink {
         void begin_whole() override {}
         void end_whole() override {}
@@ -58,7 +57,19 @@ std::string told(const std::string& yaml, const Settings& settings = {}) {
     reader.add(yaml, "t.yaml");
     Conversion conversion(settings);
     conversion.update(reader.objects(), {}, nobody);
-    const auto changes = conversion.take_status_changes();
+    return conversion.take_status_changes();
+}
+
+// Of the one object that is told something.
+std::vector<Told> all_told(const std::string& yaml) {
+    const auto changes = statuses(yaml);
+    REQUIRE(changes.size() <= 1);
+    return changes.empty() ? std::vector<Told>() : changes.front().told;
+}
+
+// "KIND STATUS REASON" of what is told, the first there is.
+std::string told(const std::string& yaml, const Settings& settings = {}) {
+    const auto changes = statuses(yaml, settings);
     if (changes.empty() || changes.front().told.empty()) return "-";
     const auto& bound = changes.front().told.front();
     CHECK(!bound.message.empty());
@@ -110,6 +121,33 @@ TEST_CASE("conversion: what the author of an object is told of its waypoint (con
     CHECK(told(workload(kUse, "") + gateway("wp", "10.1.1.1", "ns1", "istio.io/waypoint-for: all")) == "workload True WaypointAccepted");
     CHECK(told(workload(kUse, "") + kWp) == "workload False UnsupportedTrafficType");
     CHECK(told(workload("", kUse) + kWp) == "-");  // the namespace's waypoint is for its services
+}
+
+TEST_CASE("conversion: an entry that needs a waypoint and has none is told so (condition istio.io/WaypointMissing)") {
+    const auto missing = [](const std::string& meta, const std::string& host, const std::string& resolution, const std::string& gateways) {
+        for (const Told& one :
+             all_told(object_yaml("networking.istio.io/v1", "ServiceEntry", "name: e, namespace: ns1, " + meta,
+                                  "spec: {hosts: [b.example, '" + host +
+                                      "'], ports: [{number: 80, name: http, protocol: HTTP}], resolution: " + resolution + "}") +
+                      gateways))
+            if (one.type == ConditionType::WaypointMissing) {
+                CHECK(one.status);
+                CHECK(!one.message.empty());
+                return one.reason;
+            }
+        return std::string("-");
+    };
+    const std::string used = "labels: {" + kUse + "}", races = "annotations: {istio.io/connect-strategy: RACE_FIRST_TCP_CONNECT}";
+    const std::string wildcard = "NoWaypointForWildcardService", racing = "NoWaypointForRacingConnectStrategy";
+    CHECK(missing("", "*.a.example", "DYNAMIC_DNS", "") == wildcard);
+    CHECK(missing("", "a.example", "DYNAMIC_DNS", "") == "-");
+    CHECK(missing("", "*.a.example", "NONE", "") == "-");
+    CHECK(missing(used, "*.a.example", "DYNAMIC_DNS", kWp) == "-");
+    CHECK(missing(used, "*.a.example", "DYNAMIC_DNS", "") == wildcard);  // not ready is none
+    CHECK(missing(races, "a.example", "DNS", "") == racing);
+    CHECK(missing(races + ", " + used, "a.example", "DNS", kWp) == "-");
+    CHECK(missing("annotations: {istio.io/connect-strategy: DEFAULT}", "a.example", "DNS", "") == "-");
+    CHECK(missing(races, "*.a.example", "DYNAMIC_DNS", "") == wildcard);
 }
 
 TEST_CASE("conversion: who is bound to a waypoint") {
