@@ -2,7 +2,6 @@
 #include "agent/cluster/conversion.h"
 
 #include "agent/cluster/keys.h"
-#include "agent/cluster/policy_conditions.h"
 #include "base/bytes.h"
 
 #include <algorithm>
@@ -86,6 +85,7 @@ void Conversion::update(const Objects& objects, std::span<const Change> changes,
     slices_.clear();
     endpoints_.clear();
     problems_.clear();
+    targets_.clear();
     unseen_ = std::exchange(statuses_, {});
     started_ = true;
     ++from_nothing_;
@@ -137,6 +137,7 @@ void Conversion::run(Round& round) {
     endpoints(round);
     entries(round);
     pods(round);
+    settle_targets(round);
 }
 
 bool Conversion::look_around(Round& round) {
@@ -179,9 +180,31 @@ void Conversion::put_policy(const std::string& key, const AuthorizationPolicy* p
     const AuthorizationPolicy* counts = policy != nullptr && mesh_.of_revision(policy->meta) ? policy : nullptr;
     begin_object();
     const bool enforced = mesh_.policy_table().put(key, counts, mesh_.problems());
+    targets_.put(key, counts);
     if (counts != nullptr && !counts->has_target) mesh_.problems().tell(ztunnel_accepted(*counts, enforced, mesh_.problems()));
-    note_status(ObjectKind::AuthorizationPolicy, key, counts != nullptr ? &counts->meta : nullptr, policy != nullptr);
+    // One that has a target is told at the end, by then where its targets are bound is known.
+    if (counts == nullptr || !counts->has_target)
+        note_status(ObjectKind::AuthorizationPolicy, key, counts != nullptr ? &counts->meta : nullptr, policy != nullptr);
     end_object(Role::AuthorizationPolicy, key);
+}
+
+void Conversion::settle_targets(Round& round) {
+    if (!round.whole && !any_of_kind(round.changes, {ObjectKind::AuthorizationPolicy, ObjectKind::Namespace, ObjectKind::Service,
+                                                     ObjectKind::ServiceEntry, ObjectKind::Gateway, ObjectKind::GatewayClass}))
+        return;
+    const auto bound = [this](ObjectKind kind, const std::string& key) -> const Told* {
+        const auto found = statuses_.find({kind, key});
+        if (found == statuses_.end()) return nullptr;
+        const auto& told = found->second.told;
+        const auto at = std::find_if(told.begin(), told.end(), [](const Told& t) { return t.type == ConditionType::WaypointBound; });
+        return at == told.end() ? nullptr : &*at;
+    };
+    targets_.settle({round.objects, mesh_.waypoints(), settings_.root_namespace, bound},
+                    [this](const std::string& key, const ObjectMeta& meta, Told told) {
+                        begin_object();
+                        mesh_.problems().tell(std::move(told));
+                        note_status(ObjectKind::AuthorizationPolicy, key, &meta);
+                    });
 }
 
 void Conversion::put_service(const std::string& key, const KubeService* service) {

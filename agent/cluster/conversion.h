@@ -20,6 +20,7 @@
 
 #include "agent/cluster/convert_workload.h"
 #include "agent/cluster/object_change.h"
+#include "agent/cluster/policy_conditions.h"
 
 #include <map>
 #include <optional>
@@ -118,6 +119,7 @@ class Conversion {
     // What the problems at hand tell the object; meta is null when it does not count, or is gone: `there` says which.
     void note_status(ObjectKind kind, const std::string& key, const ObjectMeta* meta, bool there = true);
     void put_policy(const std::string& key, const AuthorizationPolicy* policy);
+    void settle_targets(Round& round);
     void end_object(Role role, const std::string& key);
     void set_problems(Role role, const std::string& key, const Diagnostics& problems);
 
@@ -137,6 +139,7 @@ class Conversion {
     };
     using Statuses = std::map<std::pair<ObjectKind, std::string>, Status>;  // of objects that are told something
     Statuses statuses_;
+    PolicyTargets targets_;
     Statuses unseen_;  // of statuses_ before an update that begins from nothing, and not met in it yet
     std::map<std::pair<ObjectKind, std::string>, StatusChange> status_changes_;
 };

@@ -94,7 +94,7 @@ void add_entry_addresses(const ServiceEntry& entry, const std::string& host, con
 
 // What only a waypoint can do for the entry (contract 1.1, 2.9, 6.1), which passes none.
 void tell_waypoint_missing(const ServiceEntry& entry, Diagnostics& problems) {
-    const auto wildcard = std::find_if(entry.hosts.begin(), entry.hosts.end(), [](const std::string& h) { return h.starts_with('*'); });
+    const auto wildcard = std::find_if(entry.hosts.begin(), entry.hosts.end(), is_wildcard);
     if (entry.resolution == Resolution::DynamicDns && wildcard != entry.hosts.end())
         problems.tell({ConditionType::WaypointMissing, true, "NoWaypointForWildcardService",
                        "only a waypoint resolves the names of " + *wildcard + ": bind one with label istio.io/use-waypoint"});

@@ -59,12 +59,19 @@ struct RuleSpec {
     bool operator==(const RuleSpec&) const = default;
 };
 
+// What a policy for waypoints is for.
+struct PolicyTarget {
+    std::string group, kind, ns, name;  // ns as given: empty is the policy's own
+    bool operator==(const PolicyTarget&) const = default;
+};
+
 enum class AuthorizationAction : uint8_t { Allow, Deny, Audit, Custom };
 
 struct AuthorizationPolicy {
     ObjectMeta meta;
     std::optional<LabelMap> selector;  // matchLabels
     bool has_target = false;           // targetRef or targetRefs: for a waypoint
+    std::vector<PolicyTarget> targets;
     AuthorizationAction action = AuthorizationAction::Allow;
     std::vector<RuleSpec> rules;
     bool operator==(const AuthorizationPolicy&) const = default;

@@ -158,6 +158,14 @@ std::optional<LabelMap> read_selector(const FieldMap& spec) {
     return selector.labels("matchLabels");
 }
 
+void read_targets(const FieldMap& spec, AuthorizationPolicy& to) {
+    std::vector<FieldMap> given = spec.maps("targetRefs");
+    if (const FieldMap one = spec.map("targetRef")) given.push_back(one);
+    for (const FieldMap& target : given)
+        to.targets.push_back({target.text("group"), target.text("kind"), target.text("namespace"), target.text("name")});
+    to.has_target = !to.targets.empty();
+}
+
 MtlsMode read_mode(const FieldMap& mtls) {
     mtls.only({"mode"});
     return mtls.word(
@@ -175,7 +183,7 @@ AuthorizationPolicy read_authorization_policy(const FieldMap& object) {
     const FieldMap spec = object.map("spec");
     spec.only({"selector", "targetRef", "targetRefs", "rules", "action", "provider"});
     out.selector = read_selector(spec);
-    out.has_target = spec.map("targetRef") || !spec.list("targetRefs").empty();
+    read_targets(spec, out);
     out.action = spec.word("action", Action::Allow,
                            {{"ALLOW", Action::Allow}, {"DENY", Action::Deny}, {"AUDIT", Action::Audit}, {"CUSTOM", Action::Custom}});
     const RuleReader reader(out.meta.ns);

@@ -37,6 +37,8 @@ class Waypoints {
     Waypoints(std::span<const Gateway* const> gateways, std::span<const GatewayClass> gateway_classes, const NamespaceMap& namespaces,
               const std::string& network);
 
+    // One that is ready; null: there is none of that name.
+    [[nodiscard]] const Waypoint* find(std::string_view ns, std::string_view name) const;
     // The waypoint that a pod or entry with these labels is an instance of.
     [[nodiscard]] const Waypoint* of_instance(std::string_view ns, const LabelMap& labels) const;
 
@@ -67,7 +69,6 @@ class Waypoints {
         std::string_view reason, why;
     };
     [[nodiscard]] Obstacle obstacle(const Waypoint* waypoint, const std::string& ns, bool to_service) const;
-    [[nodiscard]] const Waypoint* find(std::string_view ns, std::string_view name) const;
     [[nodiscard]] bool allows(const Waypoint& waypoint, std::string_view ns) const;
     [[nodiscard]] const ObjectMeta* namespace_meta(std::string_view ns) const;
     [[nodiscard]] std::optional<Reference> reference(const ObjectMeta& object) const;

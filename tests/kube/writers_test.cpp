@@ -44,7 +44,7 @@ struct Teller : cluster::SourceHandler, cluster::OutputSink {
 // Of one type, "STATUS REASON", or nothing.
 std::string told(const json& object, const std::string& type) {
     for (const json& one : object.value("status", json::object()).value("conditions", json::array()))
-        if (one["type"] == type) return one["status"].get<std::string>() + ' ' + one["reason"].get<std::string>();
+        if (one["type"] == type) return one["status"].get<std::string>() + ' ' + one.value("reason", "");
     return "";
 }
 
@@ -181,9 +181,11 @@ TEST_CASE("kube: policies say whether they are enforced") {
     CHECK(condition("good")["observedGeneration"] == 1);
     CHECK(eventually([&] { return writer.stats().waiting == 0; }));
     CHECK(reason("waypoint") == " ");
-    CHECK(get(server, "/apis/security.istio.io/v1/namespaces/a/authorizationpolicies/waypoint")["status"]["conditions"].size() == 1);
+    CHECK(get(server, "/apis/security.istio.io/v1/namespaces/a/authorizationpolicies/waypoint")["status"]["conditions"].size() == 2);
     CHECK(get(server, "/apis/security.istio.io/v1/namespaces/a/authorizationpolicies/good")["status"]["conditions"].size() == 2);
     // A condition is a change of the object, and that must not go round and round.
+    const std::string waypoint = "/apis/security.istio.io/v1/namespaces/a/authorizationpolicies/waypoint";
+    CHECK(told(get(server, waypoint), "WaypointAccepted") == "False TargetNotFound");
     const uint64_t writes = writer.stats().writes;
     CHECK(writes == 4);
     server.apply(policy("good", http));
@@ -193,6 +195,18 @@ TEST_CASE("kube: policies say whether they are enforced") {
     // A spec that is judged as before is one that was looked at.
     server.apply(policy("good", "{action: ALLOW, rules: [{to: [{operation: {methods: [GET]}}]}]}"));
     CHECK(eventually([&] { return condition("good")["observedGeneration"] == 3; }));
+    // A waypoint comes, and is ready; then the policy is one for node proxies.
+    server.apply(
+        "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: w, namespace: a}\n"
+        "spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n");
+    CHECK(eventually([&] { return told(get(server, waypoint), "WaypointAccepted") == "False AncestorNotBound"; }, 60s));
+    REQUIRE(server.admin().merge("/apis/gateway.networking.k8s.io/v1/namespaces/a/gateways/w/status",
+                                 R"({"status":{"addresses":[{"type":"IPAddress","value":"10.1.1.1"}]}})"));
+    CHECK(eventually([&] { return told(get(server, waypoint), "WaypointAccepted") == "True Accepted"; }, 60s));
+    REQUIRE(server.admin().merge(waypoint, R"({"spec":{"targetRefs":null}})"));
+    CHECK(eventually([&] { return told(get(server, waypoint), "WaypointAccepted").empty(); }, 60s));
+    CHECK(told(get(server, waypoint), "ZtunnelAccepted") == "True Accepted");
+    CHECK(told(get(server, waypoint), "Other") == "True ");
     (*source)->stop();
 }
 

@@ -172,6 +172,7 @@ class Maker {
         const bool no_namespace = kind == ObjectKind::Node || kind == ObjectKind::Namespace || kind == ObjectKind::GatewayClass;
         if (!no_namespace) out.ns = of(kNamespaces);
         out.name = kind == ObjectKind::Namespace ? of(kNamespaces) : number(kStems[index].c_str(), kCounts[index]);
+        if (kind == ObjectKind::GatewayClass && chance(40)) out.name = "istio-waypoint";
         // One hostname, whichever object: Service and ServiceEntry meet.
         out.created_ns = static_cast<int64_t>(below(3));
         out.uid = "u" + out.name;
@@ -326,11 +327,22 @@ class Maker {
         return out;
     }
 
+    PolicyTarget target() {
+        static const std::string kGroup = "gateway.networking.k8s.io";
+        switch (below(4)) {
+            case 0: return {kGroup, "Gateway", chance(10) ? "b" : "", number("wp", 3)};
+            case 1: return {kGroup, "GatewayClass", "", chance(70) ? "istio-waypoint" : number("class", 2)};
+            case 2: return {"", "Service", "", number("s", 8)};
+            default: return {"networking.istio.io", "ServiceEntry", "", number("se", 6)};
+        }
+    }
+
     AuthorizationPolicy authorization(const ObjectMeta& meta) {
         AuthorizationPolicy out;
         out.meta = meta;
         out.selector = policy_selector();
-        out.has_target = chance(5);
+        while (chance(20)) out.targets.push_back(target());
+        out.has_target = !out.targets.empty();
         out.action = static_cast<AuthorizationAction>(below(chance(10) ? 4 : 2));
         RuleSpec rule;
         MatchSpec match;

@@ -150,6 +150,69 @@ TEST_CASE("conversion: an entry that needs a waypoint and has none is told so (c
     CHECK(missing(races, "*.a.example", "DYNAMIC_DNS", "") == wildcard);
 }
 
+TEST_CASE("conversion: whether a policy for waypoints has found one (condition WaypointAccepted)") {
+    const auto accepted = [](const std::string& targets, const std::string& others, const std::string& ns = "ns1") {
+        const std::string policy = object_yaml("security.istio.io/v1", "AuthorizationPolicy", "name: p, namespace: " + ns,
+                                               "spec: {targetRefs: [" + targets + "]}");
+        for (const StatusChange& change : statuses(policy + others)) {
+            if (change.kind != ObjectKind::AuthorizationPolicy) continue;
+            REQUIRE(change.told.size() == 1);
+            const Told& one = change.told.front();
+            CHECK(one.type == ConditionType::WaypointAccepted);
+            CHECK(!one.message.empty());
+            return (one.status ? "True " : "False ") + one.reason;
+        }
+        return std::string("-");
+    };
+    const std::string gateway_group = "group: gateway.networking.k8s.io, ";
+    const std::string to_gateway = "{" + gateway_group + "kind: Gateway, name: wp}";
+    const std::string to_service = "{kind: Service, name: s}", to_entry = "{group: networking.istio.io, kind: ServiceEntry, name: e}";
+    const std::string to_class = "{" + gateway_group + "kind: GatewayClass, name: istio-waypoint}";
+    const auto entry = [](const std::string& labels) {
+        return object_yaml("networking.istio.io/v1", "ServiceEntry", "name: e, namespace: ns1, labels: {" + labels + "}",
+                           "spec: {hosts: [a.example], ports: [{number: 80, name: http, protocol: HTTP}], resolution: NONE}");
+    };
+    const std::string bound = Case{.service_labels = kUse}.yaml(), free = Case{}.yaml();
+    const std::string unready =
+        object_yaml("gateway.networking.k8s.io/v1", "Gateway", "name: wp, namespace: ns1", "spec: {gatewayClassName: x}");
+    const auto gateway_class = [](const std::string& name) {
+        return object_yaml("gateway.networking.k8s.io/v1", "GatewayClass", "name: " + name, "");
+    };
+    const std::string ok = "True Accepted", gone = "False TargetNotFound", unbound = "False AncestorNotBound", wrong = "False Invalid";
+
+    CHECK(accepted(to_gateway, kWp) == ok);
+    CHECK(accepted(to_gateway, "") == gone);
+    CHECK(accepted(to_gateway, gateway("wp", "10.1.1.1", "ns2")) == gone);
+    CHECK(accepted(to_gateway, unready) == unbound);
+    CHECK(accepted(to_service, bound + kWp) == ok);
+    CHECK(accepted("{group: core, kind: Service, name: s}", bound + kWp) == ok);
+    CHECK(accepted(to_service, Case{.namespace_labels = kUse}.yaml() + kWp) == ok);
+    CHECK(accepted(to_service, bound) == unbound);  // the waypoint is not ready
+    CHECK(accepted(to_service, free + kWp) == unbound);
+    CHECK(accepted(to_service, kWp) == gone);
+    CHECK(accepted(to_entry, entry(kUse) + kWp) == ok);
+    CHECK(accepted(to_entry, entry("") + kWp) == unbound);
+    CHECK(accepted(to_entry, bound + kWp) == gone);
+    CHECK(accepted(to_class, gateway_class("istio-waypoint"), "istio-system") == ok);
+    CHECK(accepted(to_class, "", "istio-system") == gone);
+    CHECK(accepted(to_class, gateway_class("istio-waypoint")) == wrong);
+    CHECK(accepted("{" + gateway_group + "kind: GatewayClass, name: istio}", gateway_class("istio"), "istio-system") == wrong);
+    CHECK(accepted("{kind: Gateway, name: wp}", kWp) == wrong);  // of no such group
+    CHECK(accepted("{" + gateway_group + "kind: Gateway, namespace: ns2, name: wp}", gateway("wp", "10.1.1.1", "ns2")) == wrong);
+    CHECK(accepted("{" + gateway_group + "kind: Gateway, namespace: ns1, name: wp}", kWp) == ok);
+    CHECK(accepted("{kind: Pod, name: web-1}", bound) == wrong);
+    CHECK(accepted("{}", kWp) == wrong);
+
+    CHECK(accepted(to_gateway + ", " + to_service, bound + kWp) == ok);
+    CHECK(accepted(to_gateway + ", " + to_service, free + kWp) == "True PartiallyInvalid");
+    CHECK(accepted(to_gateway + ", " + to_service, "") == gone);
+    CHECK(accepted(to_gateway + ", " + to_service, free) == wrong);  // for more than one reason
+    const std::string of_other_revision =
+        object_yaml("security.istio.io/v1", "AuthorizationPolicy", "name: q, namespace: ns1, labels: {istio.io/rev: next}",
+                    "spec: {targetRefs: [" + to_gateway + "]}");
+    CHECK(statuses(of_other_revision + kWp).empty());
+}
+
 TEST_CASE("conversion: who is bound to a waypoint") {
     CHECK(of_service({}, kWp) == "-");
     CHECK(of_service({.service_labels = kUse}, kWp) == "10.1.1.1");
