@@ -180,11 +180,14 @@ void Conversion::put_policy(const std::string& key, const AuthorizationPolicy* p
     const AuthorizationPolicy* counts = policy != nullptr && mesh_.of_revision(policy->meta) ? policy : nullptr;
     begin_object();
     const bool enforced = mesh_.policy_table().put(key, counts, mesh_.problems());
-    targets_.put(key, counts);
-    if (counts != nullptr && !counts->has_target) mesh_.problems().tell(ztunnel_accepted(*counts, enforced, mesh_.problems()));
-    // One that has a target is told at the end, by then where its targets are bound is known.
-    if (counts == nullptr || !counts->has_target)
-        note_status(ObjectKind::AuthorizationPolicy, key, counts != nullptr ? &counts->meta : nullptr, policy != nullptr);
+    const bool unreadable = counts != nullptr && counts->unread;
+    const bool at_end = counts != nullptr && counts->has_target && !unreadable;  // by then it is known where its targets are bound
+    targets_.put(key, at_end ? counts : nullptr);
+    if (unreadable)
+        mesh_.problems().tell(unread(*counts));
+    else if (counts != nullptr && !at_end)
+        mesh_.problems().tell(ztunnel_accepted(*counts, enforced, mesh_.problems()));
+    if (!at_end) note_status(ObjectKind::AuthorizationPolicy, key, counts != nullptr ? &counts->meta : nullptr, policy != nullptr);
     end_object(Role::AuthorizationPolicy, key);
 }
 

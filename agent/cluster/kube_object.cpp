@@ -82,19 +82,24 @@ ReadObject strictest_reading(ObjectKind kind, const kube::Object& object) {
     if (kind != ObjectKind::AuthorizationPolicy && kind != ObjectKind::PeerAuthentication) return {};
     json stub = {{"apiVersion", "security.istio.io/v1"},
                  {"kind", to_string(kind)},
-                 {"metadata", {{"namespace", object.ns}, {"name", object.name}}},
+                 {"metadata", {{"namespace", object.ns}, {"name", object.name}, {"uid", object.uid}}},
                  {"spec", json::object()}};
     const json parsed = json::parse(object.json, nullptr, false);
     const json spec = parsed.is_object() ? parsed.value("spec", json::object()) : json::object();
     if (parsed.is_object()) {
+        const json meta = parsed.value("metadata", json::object());
+        if (meta.is_object() && meta.contains("generation")) stub["metadata"]["generation"] = meta["generation"];
         keep_meta(parsed, "labels", keys::kRevision, stub);
         keep_meta(parsed, "annotations", keys::kDryRun, stub);
     }
     stub["spec"] = strictest_spec(kind, spec.is_object() ? spec : json::object());
     ReadObject out = read(stub.dump(), name_of(kind, object));
-    if (out.errors.empty()) return out;
-    stub["spec"].erase("selector");
-    return read(stub.dump(), name_of(kind, object));
+    if (!out.errors.empty()) {
+        stub["spec"].erase("selector");
+        out = read(stub.dump(), name_of(kind, object));
+    }
+    for (AuthorizationPolicy& policy : out.fragment.authorization_policies) policy.unread = true;
+    return out;
 }
 
 }  // namespace warren::cluster

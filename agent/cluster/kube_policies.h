@@ -72,6 +72,7 @@ struct AuthorizationPolicy {
     std::optional<LabelMap> selector;  // matchLabels
     bool has_target = false;           // targetRef or targetRefs: for a waypoint
     std::vector<PolicyTarget> targets;
+    bool unread = false;  // stands for one that could not be read: see strictest_reading
     AuthorizationAction action = AuthorizationAction::Allow;
     std::vector<RuleSpec> rules;
     bool operator==(const AuthorizationPolicy&) const = default;

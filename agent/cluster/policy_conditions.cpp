@@ -102,6 +102,12 @@ Told ztunnel_accepted(const AuthorizationPolicy& policy, bool enforced, const Di
     return {ConditionType::ZtunnelAccepted, enforced, "UnsupportedValue", std::move(text)};
 }
 
+Told unread(const AuthorizationPolicy& policy) {
+    if (policy.has_target) return {ConditionType::WaypointAccepted, false, "Invalid", "the policy cannot be read"};
+    return {ConditionType::ZtunnelAccepted, false, "UnsupportedValue",
+            "the policy cannot be read; what stands for it until then lets nothing through"};
+}
+
 Told waypoint_accepted(std::span<const Ancestor> ancestors) {
     Told out{ConditionType::WaypointAccepted, false, "", ""};
     if (ancestors.size() == 1) {

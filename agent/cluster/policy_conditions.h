@@ -19,6 +19,9 @@ namespace warren::cluster {
 // ZtunnelAccepted, of a policy that is for node proxies. problems: of its conversion; enforced: something came out of it.
 [[nodiscard]] Told ztunnel_accepted(const AuthorizationPolicy& policy, bool enforced, const Diagnostics& problems);
 
+// What one is told that could not be read, whomever it is for.
+[[nodiscard]] Told unread(const AuthorizationPolicy& policy);
+
 // What became of one target of a policy.
 struct Ancestor {
     bool bound = false;

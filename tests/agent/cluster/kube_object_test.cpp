@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "agent/cluster/conversion.h"
 #include "agent/cluster/convert_authorization.h"
 #include "agent/cluster/kube_source.h"
 #include "agent/cluster/object_store.h"
@@ -11,9 +12,9 @@ namespace kube = warren::kube;
 namespace {
 
 kube::Object policy(const std::string& spec, const std::string& kind = "AuthorizationPolicy") {
-    return {
-        "a", "p", "u", "1",
-        R"({"apiVersion":"security.istio.io/v1","kind":")" + kind + R"(","metadata":{"namespace":"a","name":"p"},"spec":)" + spec + "}"};
+    return {"a", "p", "u", "1",
+            R"({"apiVersion":"security.istio.io/v1","kind":")" + kind +
+                R"(","metadata":{"namespace":"a","name":"p","generation":6},"spec":)" + spec + "}"};
 }
 
 constexpr auto kAuthorization = ObjectKind::AuthorizationPolicy;
@@ -63,6 +64,36 @@ TEST_CASE("kube_object: a policy that cannot be read lets nothing through") {
         CHECK(read.fragment.peer_authentications[0].mode == MtlsMode::Strict);
     }
     SECTION("other kinds have no such reading") { CHECK(strictest_reading(ObjectKind::Pod, policy("{}")).fragment.pods.empty()); }
+}
+
+TEST_CASE("policy conditions: one that cannot be read is told so") {
+    const auto told = [](const std::string& spec) {
+        struct Nobody final : OutputSink {
+            void begin_whole() override {}
+            void end_whole() override {}
+            void set_workload(const std::string&, Workload&) override {}
+            void set_service(const std::string&, istio::workload::Service&) override {}
+            void set_authorization(const std::string&, const istio::security::Authorization&) override {}
+            void remove_workload(const std::string&) override {}
+            void remove_service(const std::string&) override {}
+            void remove_authorization(const std::string&) override {}
+        } nobody;
+        Objects objects;
+        objects.authorization_policies.push_back(strictest(spec));
+        Conversion conversion{Settings()};
+        conversion.update(objects, {}, nobody);
+        auto changes = conversion.take_status_changes();
+        REQUIRE(changes.size() == 1);
+        CHECK(changes[0].uid == "u");
+        CHECK(changes[0].generation == 6);
+        REQUIRE(changes[0].told.size() == 1);
+        const Told& one = changes[0].told[0];
+        return std::string(to_string(one.type)) + (one.status ? " True " : " False ") + one.reason;
+    };
+    CHECK(told(R"({"rules":7})") == "ZtunnelAccepted False UnsupportedValue");
+    CHECK(told(R"({"action":"DENY","rules":7})") == "ZtunnelAccepted False UnsupportedValue");
+    CHECK(told(R"({"targetRefs":[{"group":"gateway.networking.k8s.io","kind":"Gateway","name":"w"}],"rules":7})") ==
+          "WaypointAccepted False Invalid");
 }
 
 TEST_CASE("kube_object: an unreadable policy of another revision, or one that is only tried, is not enforced for it") {
