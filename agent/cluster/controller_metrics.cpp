@@ -123,6 +123,7 @@ void collect_statuses(const StatusWriter::Stats& s, bool leads, Collection& to) 
                    static_cast<double>(value));
     };
     written("written", s.writes);
+    written("left", s.left);  // to another controller
     written("error", s.errors);
     to.gauge("warren_controller_statuses_waiting", "objects whose status the replica that leads has still to write", {},
              leads ? static_cast<double>(s.waiting) : 0);

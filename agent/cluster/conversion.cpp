@@ -22,6 +22,7 @@ std::vector<Change> all_of(const Objects& o) {
     add_all(ObjectKind::EndpointSlice, o.slices, out);
     add_all(ObjectKind::WorkloadEntry, o.workload_entries, out);
     add_all(ObjectKind::ServiceEntry, o.service_entries, out);
+    add_all(ObjectKind::Gateway, o.gateways, out);
     add_all(ObjectKind::AuthorizationPolicy, o.authorization_policies, out);
     add_all(ObjectKind::PeerAuthentication, o.peer_authentications, out);
     return out;
@@ -105,13 +106,13 @@ ConditionSet Conversion::Status::types() const {
     return out;
 }
 
-void Conversion::note_status(ObjectKind kind, const std::string& key, const ObjectMeta* meta, bool there) {
+void Conversion::note_status(ObjectKind kind, const std::string& key, const ObjectMeta* meta, bool there, GatewayDetails gateway) {
     const std::pair of{kind, key};
     const auto before = statuses_.extract(of);
     const auto unseen = unseen_.extract(of);
     const Status was = before ? before.mapped() : unseen ? unseen.mapped() : Status();
     Status now;
-    if (meta != nullptr) now = {meta->uid, meta->generation, mesh_.problems().told()};
+    if (meta != nullptr) now = {meta->uid, meta->generation, mesh_.problems().told(), std::move(gateway)};
     // Before this process told it anything, what it says is what another told it.
     const bool new_to_us = meta != nullptr && (was.told.empty() || was.uid != meta->uid);
     const ConditionSet said = new_to_us ? meta->held.types : was.types();
@@ -121,7 +122,7 @@ void Conversion::note_status(ObjectKind kind, const std::string& key, const Obje
     StatusChange& change = status_changes_[of];
     const ConditionSet still_gone = change.gone & static_cast<ConditionSet>(~now.types());
     const std::string& uid = meta != nullptr ? meta->uid : was.uid;
-    change = {kind, key, uid, now.generation, now.told, static_cast<ConditionSet>(gone | still_gone), !there};
+    change = {kind, key, uid, now.generation, now.told, now.gateway, static_cast<ConditionSet>(gone | still_gone), !there};
 }
 
 std::vector<StatusChange> Conversion::take_status_changes() {
@@ -138,6 +139,19 @@ void Conversion::run(Round& round) {
     entries(round);
     pods(round);
     settle_targets(round);
+    gateways(round);
+}
+
+void Conversion::gateways(Round& round) {
+    visit(
+        ObjectKind::Gateway, round.objects.gateways, round.changes, false, [](const Gateway&) { return false; },
+        [&](const std::string& key, const Gateway* gateway) {
+            const bool ours = gateway != nullptr && leads_elsewhere(*gateway) && mesh_.of_revision(gateway->meta);
+            begin_object();
+            GatewayDetails details;
+            if (ours) details = tell_gateway(*gateway, mesh_.problems());
+            note_status(ObjectKind::Gateway, key, ours ? &gateway->meta : nullptr, gateway != nullptr, std::move(details));
+        });
 }
 
 bool Conversion::look_around(Round& round) {

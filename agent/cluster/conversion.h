@@ -19,6 +19,7 @@
 #pragma once
 
 #include "agent/cluster/convert_workload.h"
+#include "agent/cluster/gateway_status.h"
 #include "agent/cluster/object_change.h"
 #include "agent/cluster/policy_conditions.h"
 
@@ -56,8 +57,9 @@ struct StatusChange {
     std::string uid;
     int64_t generation = 0;  // that this is about; 0: the kind does not count
     std::vector<Told> told;
-    ConditionSet gone = 0;  // it says so and must not: these no longer apply
-    bool removed = false;   // there is no such object any more
+    GatewayDetails gateway;  // of a Gateway
+    ConditionSet gone = 0;   // it says so and must not: these no longer apply
+    bool removed = false;    // there is no such object any more
 };
 
 class Conversion {
@@ -117,9 +119,10 @@ class Conversion {
     void network_gateways(OutputSink& sink);
     void begin_object() const { mesh_.problems() = {}; }
     // What the problems at hand tell the object; meta is null when it does not count, or is gone: `there` says which.
-    void note_status(ObjectKind kind, const std::string& key, const ObjectMeta* meta, bool there = true);
+    void note_status(ObjectKind kind, const std::string& key, const ObjectMeta* meta, bool there = true, GatewayDetails gateway = {});
     void put_policy(const std::string& key, const AuthorizationPolicy* policy);
     void settle_targets(Round& round);
+    void gateways(Round& round);
     void end_object(Role role, const std::string& key);
     void set_problems(Role role, const std::string& key, const Diagnostics& problems);
 
@@ -134,6 +137,7 @@ class Conversion {
         std::string uid;
         int64_t generation = 0;
         std::vector<Told> told;
+        GatewayDetails gateway;
         [[nodiscard]] ConditionSet types() const;
         bool operator==(const Status&) const = default;
     };

@@ -144,7 +144,7 @@ struct GatewayAddress {
 };
 
 struct Listener {
-    std::string protocol;
+    std::string name, protocol;
     uint16_t port = 0;
     enum class From : uint8_t { Same, All, Selector } from = From::Same;
     LabelSelector selector;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/cluster/mesh_view.h"
 
+#include "agent/cluster/gateway_status.h"
 #include "agent/cluster/keys.h"
 
 #include <algorithm>
@@ -67,10 +68,8 @@ void MeshView::unlist(const std::string& pod, const std::string& slice) {
 
 void MeshView::add_network_gateways(const Gateway& gateway, std::vector<NetworkGateway>& to) const {
     const std::string_view network = label(gateway.meta.labels, keys::kNetwork);
-    if (gateway.class_name != "istio-remote" || network.empty()) return;
-    const auto hbone = std::find_if(gateway.listeners.begin(), gateway.listeners.end(),
-                                    [](const Listener& l) { return l.protocol == "HBONE" && l.port != 0; });
-    if (hbone == gateway.listeners.end()) return;
+    const Listener* hbone = hbone_listener(gateway);
+    if (!leads_elsewhere(gateway) || network.empty() || hbone == nullptr) return;
     std::string account(label(gateway.meta.annotations, keys::kGatewayAccount));
     if (account.empty()) account = gateway.meta.name + '-' + gateway.class_name;
     for (const GatewayAddress& address : gateway.spec_addresses)

@@ -9,9 +9,9 @@
 
 namespace warren::cluster {
 
-enum class ConditionType : uint8_t { WaypointBound, WaypointMissing, ZtunnelAccepted, WaypointAccepted };
-inline constexpr std::array<std::string_view, 4> kConditionTypes = {"istio.io/WaypointBound", "istio.io/WaypointMissing", "ZtunnelAccepted",
-                                                                    "WaypointAccepted"};
+enum class ConditionType : uint8_t { WaypointBound, WaypointMissing, ZtunnelAccepted, WaypointAccepted, Accepted, Programmed };
+inline constexpr std::array<std::string_view, 6> kConditionTypes = {
+    "istio.io/WaypointBound", "istio.io/WaypointMissing", "ZtunnelAccepted", "WaypointAccepted", "Accepted", "Programmed"};
 [[nodiscard]] constexpr std::string_view to_string(ConditionType type) { return kConditionTypes[static_cast<size_t>(type)]; }
 
 // Some of the types: a bit each.

@@ -97,10 +97,12 @@ Gateway read_gateway(const FieldMap& object) {
     using From = Listener::From;
     Gateway out;
     out.meta = read_meta(object, true);
+    read_told(object, {}, out.meta);
     const FieldMap spec = object.map("spec"), status = object.map("status");
     out.class_name = spec.text("gatewayClassName");
     for (const FieldMap& given : spec.maps("listeners")) {
         Listener listener;
+        listener.name = given.text("name");
         listener.protocol = given.text("protocol");
         listener.port = given.port("port");
         const FieldMap namespaces = given.map("allowedRoutes").map("namespaces");

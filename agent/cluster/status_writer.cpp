@@ -4,6 +4,7 @@
 #include "base/log.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace warren::cluster {
 
@@ -16,7 +17,6 @@ const log::Area kArea("kube");
 // How often a writer looks whether it leads, and whether what failed may be tried again.
 constexpr auto kLook = std::chrono::seconds(5);
 constexpr auto kLookAgain = std::chrono::minutes(10);
-constexpr auto kFirstWait = std::chrono::seconds(4), kMostWait = std::chrono::seconds(300);
 constexpr size_t kMaxMessage = 1024;
 
 // Of the kinds that are told something.
@@ -33,13 +33,27 @@ const kube::Resource& resource_of(ObjectKind kind) {
     }
 }
 
-std::vector<kube::Condition> conditions_of(const StatusChange& change) {
+std::vector<kube::Condition> conditions_of(const std::vector<Told>& all) {
     std::vector<kube::Condition> out;
-    for (const Told& told : change.told)
+    for (const Told& told : all)
         out.push_back({std::string(to_string(told.type)), told.status, told.reason, told.message.substr(0, kMaxMessage)});
+    return out;
+}
+
+std::vector<kube::Condition> conditions_of(const StatusChange& change) {
+    std::vector<kube::Condition> out = conditions_of(change.told);
     for (size_t i = 0; i < kConditionTypes.size(); ++i)
         if ((change.gone & set_of(static_cast<ConditionType>(i))) != 0)
             out.push_back({.type = std::string(kConditionTypes[i]), .reason = {}, .message = {}, .absent = true});
+    return out;
+}
+
+kube::GatewayStatus gateway_status_of(const std::vector<kube::Condition>& conditions, const GatewayDetails& details) {
+    kube::GatewayStatus out;
+    std::copy_if(conditions.begin(), conditions.end(), std::back_inserter(out.conditions), [](const auto& c) { return !c.absent; });
+    for (const GatewayAddress& address : details.addresses)
+        out.addresses.emplace_back(address.is_hostname ? "Hostname" : "IPAddress", address.value);
+    for (const auto& listener : details.listeners) out.listeners.push_back({listener.name, conditions_of(listener.told)});
     return out;
 }
 
@@ -76,13 +90,12 @@ void StatusWriter::want(StatusChange&& change) {
         if (held != wanted_.end()) wanted_.erase(held);
         return;
     }
-    Wanted now{change.uid,
-               change.generation,
-               conditions_of(change),
-               false,
-               ++versions_,
-               {},
-               {base::Backoff::Mode::Exponential, kFirstWait, kMostWait}};
+    Wanted now;
+    now.uid = change.uid;
+    now.generation = change.generation;
+    now.conditions = conditions_of(change);
+    now.gateway = std::move(change.gateway);
+    now.version = ++versions_;
     if (held != wanted_.end() && held->second.uid == change.uid) {
         // What was to go and may not have gone yet.
         for (const kube::Condition& before : held->second.conditions) {
@@ -120,22 +133,29 @@ void StatusWriter::write_all(std::unique_lock<std::mutex>& lock) {
     for (const auto& [key, wanted] : todo) {
         if (stopping_) return;
         lock.unlock();
-        const auto& [kind, name] = key;
-        const size_t slash = name.find('/');
-        const kube::Subject subject{name.substr(0, slash), name.substr(slash + 1), wanted.uid, wanted.generation};
         const bool leads = leading_();
-        const auto done =
-            leads ? kube::write_conditions(client_, resource_of(kind), subject, wanted.conditions) : base::Result<bool>(false);
+        const auto done = leads ? write(key, wanted) : base::Result<kube::Applied>(kube::Applied::Unchanged);
         lock.lock();
         if (!leads) return;
         wrote(key, wanted.version, done);
     }
 }
 
+base::Result<kube::Applied> StatusWriter::write(const Key& key, const Wanted& wanted) {
+    const auto& [kind, name] = key;
+    const size_t slash = name.find('/');
+    const kube::Subject subject{name.substr(0, slash), name.substr(slash + 1), wanted.uid, wanted.generation};
+    if (kind == ObjectKind::Gateway)
+        return kube::write_gateway_status(client_, subject, gateway_status_of(wanted.conditions, wanted.gateway));
+    const bool written = TRY(kube::write_conditions(client_, resource_of(kind), subject, wanted.conditions));
+    return written ? kube::Applied::Written : kube::Applied::Unchanged;
+}
+
 // Under the lock.
-void StatusWriter::wrote(const Key& key, uint64_t version, const base::Result<bool>& done) {
+void StatusWriter::wrote(const Key& key, uint64_t version, const base::Result<kube::Applied>& done) {
     if (done) {
-        if (*done) ++stats_.writes;
+        stats_.writes += *done == kube::Applied::Written ? 1 : 0;
+        stats_.left += *done == kube::Applied::Left ? 1 : 0;
     } else {
         ++stats_.errors;
         stats_.last_error = done.error().message();

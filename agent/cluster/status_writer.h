@@ -4,7 +4,7 @@
 
 #include "agent/cluster/conversion.h"
 #include "agent/kube/client.h"
-#include "agent/kube/condition.h"
+#include "agent/kube/gateway_status.h"
 #include "base/backoff.h"
 
 #include <chrono>
@@ -35,6 +35,7 @@ class StatusWriter {
 
     struct Stats {
         uint64_t writes = 0, errors = 0;
+        uint64_t left = 0;  // to another controller, which owns what we would write
         size_t waiting = 0;
         std::string last_error;
     };
@@ -47,15 +48,17 @@ class StatusWriter {
         std::string uid;
         int64_t generation = 0;
         std::vector<kube::Condition> conditions;
+        GatewayDetails gateway;
         bool written = false;
         uint64_t version = 0;  // of what is wanted; what was under way when it changed is not it
         Clock::time_point not_before{};
-        base::Backoff backoff;
+        base::Backoff backoff{base::Backoff::Mode::Exponential, std::chrono::seconds(4), std::chrono::minutes(5)};
     };
     void want(StatusChange&& change);
     void run();
     void write_all(std::unique_lock<std::mutex>& lock);
-    void wrote(const Key& key, uint64_t version, const base::Result<bool>& done);
+    base::Result<kube::Applied> write(const Key& key, const Wanted& wanted);
+    void wrote(const Key& key, uint64_t version, const base::Result<kube::Applied>& done);
 
     kube::Client& client_;
     const std::function<bool()> leading_;

@@ -41,8 +41,8 @@ Result<std::string> Client::call(const Request& request) {
     return std::move(reply.body);
 }
 
-Result<std::string> Client::apply(std::string path, std::string json, std::string_view field_manager) {
-    path += "?force=true&fieldManager=" + percent_encoded(field_manager);
+Result<std::string> Client::apply(std::string path, std::string json, std::string_view field_manager, Force force) {
+    path += (force == Force::Yes ? "?force=true&fieldManager=" : "?fieldManager=") + percent_encoded(field_manager);
     return call({Method::Patch, std::move(path), std::move(json), "application/apply-patch+yaml"});
 }
 

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -31,8 +32,10 @@ class Client {
     base::Result<std::string> call(const Request& request);
 
     base::Result<std::string> get(std::string path) { return call({.path = std::move(path)}); }
-    // Server-side apply: creates the object or makes these fields what they are here, taking them over from others.
-    base::Result<std::string> apply(std::string path, std::string json, std::string_view field_manager);
+    // Server-side apply: creates the object or makes these fields what they are here, taking them over from others; without force, one
+    // that another owns with another value is an error, Errc::Exists, and nothing is written.
+    enum class Force : uint8_t { No, Yes };
+    base::Result<std::string> apply(std::string path, std::string json, std::string_view field_manager, Force force = Force::Yes);
     // JSON merge patch (RFC 7396).
     base::Result<std::string> merge(std::string path, std::string json);
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/kube/condition.h"
 
+#include "agent/kube/condition_json.h"
 #include "agent/kube/json_text.h"
 #include "base/bytes.h"
 #include "base/clock.h"
-
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 
@@ -14,34 +13,46 @@ namespace warren::kube {
 using base::Result;
 using nlohmann::json;
 
+json array_at(const json& object, const char* key) {
+    const json out = object.is_object() ? object.value(key, json::array()) : json::array();
+    return out.is_array() ? out : json::array();
+}
+
+json::const_iterator find_named(const json& list, const char* field, const std::string& name) {
+    return std::find_if(list.begin(), list.end(), [&](const json& one) {
+        const auto at = one.is_object() ? one.find(field) : one.end();
+        return one.is_object() && at != one.end() && *at == name;
+    });
+}
+
+json condition_json(const Condition& condition, const json& before, int64_t generation, std::string_view now) {
+    json out = {{"type", condition.type},
+                {"status", condition.status ? "True" : "False"},
+                {"reason", condition.reason},
+                {"message", condition.message},
+                {"lastTransitionTime", now}};
+    if (generation != 0) out["observedGeneration"] = generation;
+    if (before.is_object() && before.value("status", json()) == out["status"] && before.contains("lastTransitionTime"))
+        out["lastTransitionTime"] = before["lastTransitionTime"];
+    return out;
+}
+
 namespace {
 
 // True: the list is another one now.
 bool put(json& list, const Condition& condition, int64_t generation, std::string_view now) {
-    const auto of_type = [&](const json& present) {
-        const auto type = present.is_object() ? present.find("type") : present.end();
-        return present.is_object() && type != present.end() && *type == condition.type;
-    };
-    const auto at = std::find_if(list.begin(), list.end(), of_type);
+    const auto index = static_cast<size_t>(find_named(list, "type", condition.type) - list.cbegin());
+    const bool there = index < list.size();
     if (condition.absent) {
-        if (at == list.end()) return false;
-        list.erase(std::remove_if(at, list.end(), of_type), list.end());
-        return true;
+        if (there) list.erase(index);
+        return there;
     }
-    json wanted = {{"type", condition.type},
-                   {"status", condition.status ? "True" : "False"},
-                   {"reason", condition.reason},
-                   {"message", condition.message},
-                   {"lastTransitionTime", now}};
-    if (generation != 0) wanted["observedGeneration"] = generation;
-    if (at == list.end()) {
+    json wanted = condition_json(condition, there ? list[index] : json(), generation, now);
+    if (there && list[index] == wanted) return false;
+    if (there)
+        list[index] = std::move(wanted);
+    else
         list.push_back(std::move(wanted));
-        return true;
-    }
-    if (at->value("status", json()) == wanted["status"] && at->contains("lastTransitionTime"))
-        wanted["lastTransitionTime"] = (*at)["lastTransitionTime"];
-    if (*at == wanted) return false;
-    *at = std::move(wanted);
     return true;
 }
 
@@ -54,8 +65,7 @@ Result<std::optional<std::string>> condition_patch(std::string_view object, cons
         const json root = json::parse(object);
         const json& meta = root.at("metadata");
         if (!subject.uid.empty() && meta.value("uid", "") != subject.uid) return std::optional<std::string>();
-        json list = root.value("status", json::object()).value("conditions", json::array());
-        if (!list.is_array()) list = json::array();
+        json list = array_at(root.value("status", json::object()), "conditions");
         bool changed = false;
         for (const Condition& condition : conditions) changed = put(list, condition, subject.generation, now) || changed;
         if (!changed) return std::optional<std::string>();

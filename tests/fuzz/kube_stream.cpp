@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an API server sends: a watch stream in pieces whose size is the first byte, and the same bytes as a page of a list, a Status, a
 // Lease, a TokenReview and an object with conditions. Nothing may crash; lines do not depend on the pieces; an object has a key.
-#include "agent/kube/condition.h"
+#include "agent/kube/gateway_status.h"
 #include "agent/kube/json_text.h"
 #include "agent/kube/leader.h"
 #include "agent/kube/token_review.h"
@@ -48,6 +48,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     static_cast<void>(parse_lease(text));
     if (const auto who = parse_token_review(text, {"istio-ca"}); who && (who->ns.empty() || who->service_account.empty())) std::abort();
     const Condition conditions[] = {{"T", true, "R", "m"}, {.type = "U", .reason = {}, .message = {}, .absent = true}};
+    const GatewayStatus gateway{{{"T", true, "R", "m"}}, {{"IPAddress", "10.0.0.1"}}, {{"l", {{"T", true, "R", "m"}}}}};
+    static_cast<void>(gateway_patch(text, {"ns", "n", "", 1}, gateway, "now"));
     static_cast<void>(condition_patch(text, {"ns", "n", "", 1}, conditions, "now"));
     return 0;
 }

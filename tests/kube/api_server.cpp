@@ -214,9 +214,48 @@ void ApiServer::remove(std::string_view yaml) {
     }
 }
 
+namespace {
+
+// Who owns a field of a status depends on what its lists are: as the Gateway API has them, with the conditions that a new Gateway gets.
+json gateway_schema() {
+    const json text = {{"type", "string"}};
+    const json any = {{"type", "object"}, {"x-kubernetes-preserve-unknown-fields", true}};
+    const auto keyed = [](const char* key, json properties) {
+        return json{{"type", "array"},
+                    {"x-kubernetes-list-type", "map"},
+                    {"x-kubernetes-list-map-keys", json::array({key})},
+                    {"items", {{"type", "object"}, {"required", json::array({key})}, {"properties", std::move(properties)}}}};
+    };
+    const json conditions = keyed("type", {{"type", text},
+                                           {"status", text},
+                                           {"reason", text},
+                                           {"message", text},
+                                           {"lastTransitionTime", {{"type", "string"}, {"format", "date-time"}}},
+                                           {"observedGeneration", {{"type", "integer"}}}});
+    const json listeners = keyed("name", {{"name", text},
+                                          {"attachedRoutes", {{"type", "integer"}}},
+                                          {"supportedKinds", {{"type", "array"}, {"items", any}}},
+                                          {"conditions", conditions}});
+    json first = json::array();
+    for (const char* type : {"Accepted", "Programmed"})
+        first.push_back({{"type", type},
+                         {"status", "Unknown"},
+                         {"reason", "Pending"},
+                         {"message", "nobody yet"},
+                         {"lastTransitionTime", "1970-01-01T00:00:00Z"}});
+    const json status = {
+        {"type", "object"},
+        {"default", {{"conditions", first}}},
+        {"properties", {{"conditions", conditions}, {"listeners", listeners}, {"addresses", {{"type", "array"}, {"items", any}}}}}};
+    return {{"openAPIV3Schema", {{"type", "object"}, {"properties", {{"spec", any}, {"status", status}}}}}};
+}
+
+}  // namespace
+
 void ApiServer::install_definitions() {
     for (const kube::Resource& resource : custom_kinds()) {
-        const json schema = {{"openAPIV3Schema", {{"type", "object"}, {"x-kubernetes-preserve-unknown-fields", true}}}};
+        json schema = {{"openAPIV3Schema", {{"type", "object"}, {"x-kubernetes-preserve-unknown-fields", true}}}};
+        if (resource.kind == "Gateway") schema = gateway_schema();
         json version = {{"name", "v1"}, {"served", true}, {"storage", true}, {"schema", schema}};
         version["subresources"]["status"] = json::object();
         const json definition = {{"apiVersion", "apiextensions.k8s.io/v1"},

@@ -266,3 +266,66 @@ TEST_CASE("kube: objects say whether their waypoint is used, while they name one
     CHECK(conditions(services + "used").size() == 1);
     (*source)->stop();
 }
+
+TEST_CASE("kube: a gateway into another network says what became of it, and nobody else's status is touched") {
+    ApiServer server;
+    server.install_definitions();
+    const auto gateway = [](const std::string& name, const std::string& labels, const std::string& spec) {
+        return "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: " + name + ", namespace: a, labels: {" +
+               labels + "}}\nspec: {" + spec + "}\n";
+    };
+    const std::string listeners = ", listeners: [{name: cross, port: 15008, protocol: HBONE}, {name: web, port: 80, protocol: HTTP}]";
+    const std::string remote =
+        "gatewayClassName: istio-remote, addresses: [{value: 10.1.1.1}, {type: Hostname, value: b.example}]" + listeners;
+    const std::string network = "topology.istio.io/network: b";
+    server.apply(gateway("east", network, remote) + gateway("moved", network, remote) +
+                 gateway("wp", "", "gatewayClassName: istio-waypoint" + listeners));
+    Teller handler;
+    cluster::StatusWriter writer(server.admin(), [] { return true; });
+    handler.writer = &writer;
+    writer.start();
+    auto source = cluster::KubeSource::create(server.endpoint());
+    REQUIRE(source);
+    (*source)->start(handler);
+    const auto path = [](const std::string& name) { return "/apis/gateway.networking.k8s.io/v1/namespaces/a/gateways/" + name; };
+    const auto says = [&](const std::string& name) {
+        const json object = get(server, path(name));
+        return told(object, "Accepted") + ", " + told(object, "Programmed");
+    };
+    CHECK(eventually([&] { return says("east") == "True Accepted, True Programmed"; }, 60s));
+    CHECK(eventually([&] { return says("moved") == "True Accepted, True Programmed"; }, 60s));
+    const json status = get(server, path("east"))["status"];
+    CHECK(status["addresses"] == json::parse(R"([{"type":"IPAddress","value":"10.1.1.1"},{"type":"Hostname","value":"b.example"}])"));
+    REQUIRE(status["listeners"].size() == 2);
+    CHECK(told({{"status", status["listeners"][0]}}, "Programmed") == "True Programmed");
+    CHECK(told({{"status", status["listeners"][1]}}, "Accepted") == "False UnsupportedProtocol");
+    CHECK(status["conditions"][0]["observedGeneration"] == 1);
+    CHECK(status["conditions"][0]["lastTransitionTime"] != "1970-01-01T00:00:00Z");
+
+    // What changes is written, and the rest keeps its time.
+    REQUIRE(server.admin().merge(path("east"), R"({"spec":{"addresses":[]}})"));
+    CHECK(eventually([&] { return says("east") == "True Accepted, False AddressNotAssigned"; }, 60s));
+    const json after = get(server, path("east"))["status"];
+    CHECK(after["conditions"][0]["lastTransitionTime"] == status["conditions"][0]["lastTransitionTime"]);
+    CHECK(after["conditions"][0]["observedGeneration"] == 2);
+    CHECK(after.value("addresses", json::array()).empty());
+
+    // Of another class it is another controller's.
+    REQUIRE(server.admin().merge(path("moved"), R"({"spec":{"gatewayClassName":"istio-east-west"}})"));
+    CHECK(eventually([&] { return says("moved").find("True") == std::string::npos; }, 60s));
+    CHECK(get(server, path("moved"))["status"].value("listeners", json::array()).empty());
+    CHECK(writer.stats().left == 0);
+    CHECK(says("wp") == "Unknown Pending, Unknown Pending");
+
+    // And so is what another controller has written.
+    REQUIRE(server.admin().merge(path("east") + "/status", R"({"status":{"conditions":[{"type":"Programmed","status":"False",
+        "reason":"Theirs","message":"","lastTransitionTime":"2024-01-01T00:00:00Z"}]}})"));
+    REQUIRE(server.admin().merge(path("east"), R"({"spec":{"addresses":[{"value":"10.1.1.2"}]}})"));
+    CHECK(eventually([&] { return writer.stats().left >= 1; }, 60s));
+    CHECK(told(get(server, path("east")), "Programmed") == "False Theirs");
+    CHECK(eventually([&] { return writer.stats().waiting == 0; }, 60s));
+    const auto written = writer.stats();
+    CHECK(written.errors == 0);
+    CHECK(written.writes == 4);
+    (*source)->stop();
+}

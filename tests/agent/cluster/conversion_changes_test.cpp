@@ -98,9 +98,13 @@ struct World {
             const std::pair of{change.kind, change.key};
             to.erase(of);
             if (change.removed) REQUIRE(change.told.empty());
+            std::string details;
+            for (const GatewayAddress& address : change.gateway.addresses) details += ' ' + address.value;
+            for (const auto& listener : change.gateway.listeners) details += ' ' + listener.name + listener.told.front().reason;
             for (const auto& told : change.told) {
                 REQUIRE((change.gone & set_of(told.type)) == 0);
-                to[of].emplace(change.uid, change.generation, told.type, (told.status ? "True " : "False ") + told.reason + told.message);
+                to[of].emplace(change.uid, change.generation, told.type,
+                               (told.status ? "True " : "False ") + told.reason + told.message + details);
             }
         }
     }
@@ -316,7 +320,8 @@ class Maker {
         out.meta = meta;
         out.class_name = chance(70) ? number("class", 2) : "istio-remote";
         Listener listener;
-        listener.protocol = "HBONE";
+        listener.name = "mesh";
+        listener.protocol = chance(90) ? "HBONE" : "HTTP";
         listener.port = 15008;
         listener.from = static_cast<Listener::From>(below(3));
         listener.selector.match_labels["team"] = number("x", 2);

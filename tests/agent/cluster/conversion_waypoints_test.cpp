@@ -213,6 +213,53 @@ TEST_CASE("conversion: whether a policy for waypoints has found one (condition W
     CHECK(statuses(of_other_revision + kWp).empty());
 }
 
+TEST_CASE("conversion: what a gateway into another network is told, and no other") {
+    struct Status {
+        std::string conditions, listeners;
+        size_t addresses = 0;
+    };
+    const auto status = [](const std::string& meta, const std::string& spec) {
+        const auto brief = [](const std::vector<Told>& told) {
+            REQUIRE(told.size() == 2);
+            CHECK(told[0].type == ConditionType::Accepted);
+            CHECK(told[1].type == ConditionType::Programmed);
+            CHECK(!told[0].message.empty());
+            CHECK(!told[1].message.empty());
+            return (told[0].status ? "True " : "False ") + told[0].reason + (told[1].status ? ", True " : ", False ") + told[1].reason;
+        };
+        Status out;
+        const auto changes = statuses(object_yaml("gateway.networking.k8s.io/v1", "Gateway",
+                                                  "name: g, namespace: ns1, generation: 3" + meta, "spec: {" + spec + "}"));
+        if (changes.empty()) return out;
+        CHECK(changes.front().kind == ObjectKind::Gateway);
+        CHECK(changes.front().generation == 3);
+        out.conditions = brief(changes.front().told);
+        for (const auto& listener : changes.front().gateway.listeners) out.listeners += listener.name + ": " + brief(listener.told) + "; ";
+        out.addresses = changes.front().gateway.addresses.size();
+        return out;
+    };
+    const std::string network = ", labels: {topology.istio.io/network: b}", remote = "gatewayClassName: istio-remote";
+    const std::string hbone = ", listeners: [{name: x, port: 15008, protocol: HBONE}]", address = ", addresses: [{value: 10.1.1.1}]";
+    const Status good = status(network, remote + hbone + address);
+    CHECK(good.conditions == "True Accepted, True Programmed");
+    CHECK(good.listeners == "x: True Accepted, True Programmed; ");
+    CHECK(good.addresses == 1);
+    CHECK(status(network, remote + hbone).conditions == "True Accepted, False AddressNotAssigned");
+    CHECK(status(network, remote + hbone + ", addresses: [{value: ''}]").conditions == "True Accepted, False AddressNotAssigned");
+    CHECK(status(network, remote + hbone).listeners == "x: True Accepted, False Invalid; ");
+    CHECK(status(network, remote + address).conditions == "False ListenersNotValid, False Invalid");
+    CHECK(status(network, remote + address).addresses == 0);
+    CHECK(status("", remote + hbone + address).conditions == "False Invalid, False Invalid");
+    const std::string more =
+        ", listeners: [{name: w, port: 80, protocol: HTTP}, {name: x, port: 15008, protocol: HBONE}, "
+        "{name: y, port: 15009, protocol: HBONE}]";
+    CHECK(status(network, remote + more + address).listeners ==
+          "w: False UnsupportedProtocol, False Invalid; x: True Accepted, True Programmed; y: False Invalid, False Invalid; ");
+    for (const char* other : {"istio-waypoint", "istio-east-west", "istio", "mine"})
+        CHECK(status(network, "gatewayClassName: " + std::string(other) + hbone + address).conditions.empty());
+    CHECK(status(", labels: {topology.istio.io/network: b, istio.io/rev: next}", remote + hbone + address).conditions.empty());
+}
+
 TEST_CASE("conversion: who is bound to a waypoint") {
     CHECK(of_service({}, kWp) == "-");
     CHECK(of_service({.service_labels = kUse}, kWp) == "10.1.1.1");

@@ -69,7 +69,7 @@ struct Server {
 };
 
 StatusChange change(const std::string& name, const std::string& reason) {
-    StatusChange out{ObjectKind::Service, "a/" + name, "u-" + name, 0, {}, 0, false};
+    StatusChange out{ObjectKind::Service, "a/" + name, "u-" + name, 0, {}, {}, 0, false};
     if (!reason.empty()) out.told.push_back({ConditionType::WaypointBound, true, reason, "m"});
     return out;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/kube/json_text.h"
-#include "agent/kube/condition.h"
+#include "agent/kube/gateway_status.h"
 #include "agent/kube/leader.h"
 #include "agent/kube/token_review.h"
 #include "tests/catch.h"
@@ -138,6 +138,53 @@ TEST_CASE("condition: several are one patch, and what is to be absent goes") {
     CHECK(after["status"]["conditions"] == json::parse(R"([7,{"type":3},{"type":"Other","status":"True"},
         {"type":"U","status":"True","reason":"R","message":"m","lastTransitionTime":"now"}])"));
     CHECK(condition_patch(after.dump(), {"ns", "n", "", 0}, wanted, "later")->has_value() == false);
+}
+
+TEST_CASE("gateway status: what is there already is not written again, whoever else is there") {
+    const GatewayStatus status{{{"Accepted", true, "A", "m"}}, {{"IPAddress", "10.0.0.1"}}, {{"l", {{"Accepted", false, "B", "m"}}}}};
+    const Subject subject{"ns", "n", "u", 2};
+    const auto patch = gateway_patch(R"({"metadata":{"uid":"u","resourceVersion":"5"}})", subject, status, "now");
+    REQUIRE(patch);
+    REQUIRE(*patch);
+    json object = json::parse(**patch);
+    CHECK(object == json::parse(R"({"apiVersion":"gateway.networking.k8s.io/v1","kind":"Gateway","metadata":{"namespace":"ns","name":"n"},
+        "status":{"addresses":[{"type":"IPAddress","value":"10.0.0.1"}],
+            "conditions":[{"type":"Accepted","status":"True","reason":"A","message":"m","lastTransitionTime":"now","observedGeneration":2}],
+            "listeners":[{"name":"l","attachedRoutes":0,"supportedKinds":[],"conditions":[{"type":"Accepted","status":"False","reason":"B",
+                "message":"m","lastTransitionTime":"now","observedGeneration":2}]}]}})"));
+    object["metadata"]["uid"] = "u";
+    const auto again = [&](const GatewayStatus& wanted = {}) {
+        const auto made = gateway_patch(object.dump(), subject, wanted, "later");
+        REQUIRE(made);
+        return *made ? json::parse(**made)["status"] : json();
+    };
+    CHECK(again(status).is_null());
+    // Others' beside ours.
+    object["status"]["conditions"].push_back({{"type", "Theirs"}});
+    object["status"]["listeners"][0]["conditions"].insert(object["status"]["listeners"][0]["conditions"].begin(), {{"type", "Theirs"}});
+    CHECK(again(status).is_null());
+    // A time stays with its status, in a listener too.
+    GatewayStatus other = status;
+    other.listeners[0].conditions[0].reason = "C";
+    CHECK(again(other)["listeners"][0]["conditions"][0]["lastTransitionTime"] == "now");
+    other.listeners[0].conditions[0].status = true;
+    CHECK(again(other)["listeners"][0]["conditions"][0]["lastTransitionTime"] == "later");
+    CHECK(again(other)["conditions"][0]["lastTransitionTime"] == "now");
+    other = status;
+    other.addresses.clear();
+    CHECK(again(other)["addresses"].empty());
+    other = status;
+    other.listeners.clear();
+    CHECK(again(other)["listeners"].empty());
+    CHECK(again({}) == json::object());  // nothing of ours is to stay
+    for (const char* odd : {"7", "[]", R"({"conditions":7,"listeners":{},"addresses":null})",
+                            R"({"conditions":[7,{"type":[]}],"listeners":[{"name":"l","conditions":7}]})"}) {
+        INFO(odd);
+        object["status"] = json::parse(odd);
+        CHECK(again(status)["conditions"].size() == 1);
+    }
+    CHECK(gateway_patch(object.dump(), {"ns", "n", "another", 2}, status, "later")->has_value() == false);
+    CHECK(!gateway_patch("7", subject, status, "later"));
 }
 
 TEST_CASE("leader: a lease survives its JSON form") {
