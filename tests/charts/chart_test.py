@@ -220,6 +220,27 @@ def accepted():
         for kind, version in policies.items():
             api.kubectl("apply", "-n", "warren-system", "-f", "-", text=json.dumps(
                 {"apiVersion": version, "kind": kind, "metadata": {"name": "a"}, "spec": {"anything": {"goes": [1]}}}))
+        controller_rights(api)
+
+
+def controller_rights(api):
+    """What the leading controller writes, and that it writes no more of those objects, as the API server judges it."""
+    api.kubectl("apply", "-n", "warren-system", "-f", "-", text=helm(
+        "template", "warren", str(chart), "--namespace", "warren-system", "-s", "templates/rbac.yaml").stdout)
+
+    def may(verb, what, subresource):
+        resource, _, group = what.partition(".")
+        asked = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": "anywhere"}
+        review = api.kubectl("create", "-o", "json", "-f", "-", text=json.dumps({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "spec": {"user": "system:serviceaccount:warren-system:warren-controller", "resourceAttributes": asked}}))
+        return json.loads(review.stdout)["status"]["allowed"]
+
+    for what in ("authorizationpolicies.security.istio.io", "services", "serviceentries.networking.istio.io",
+                 "workloadentries.networking.istio.io", "gateways.gateway.networking.k8s.io"):
+        assert may("get", what, "") and may("patch", what, "status"), what
+        assert not may("patch", what, "") and not may("delete", what, "") and not may("update", what, "status"), what
+    assert not may("patch", "gatewayclasses.gateway.networking.k8s.io", "status")
 
 
 lint()
