@@ -125,7 +125,8 @@ grpc::Status Stream::finish() {
 void Stream::wake() {
     const std::lock_guard lock(wake_mutex_);
     if (std::exchange(waking_, true)) return;
-    alarm_.Set(&queue_done_, gpr_now(GPR_CLOCK_MONOTONIC), tag(kWake));
+    // Long over: gRPC rounds an alarm for "now" up to its next millisecond.
+    alarm_.Set(&queue_done_, gpr_inf_past(GPR_CLOCK_MONOTONIC), tag(kWake));
 }
 
 void Stream::cancel() { context_.TryCancel(); }

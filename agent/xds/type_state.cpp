@@ -8,6 +8,14 @@
 
 namespace warren::xds {
 
+TypeState::Held::Held(std::string_view name, std::string_view version)
+    : memory_(std::make_unique_for_overwrite<char[]>(sizeof(Sizes) + name.size() + version.size())) {
+    const Sizes sizes{static_cast<uint32_t>(name.size()), static_cast<uint32_t>(version.size())};  // a response is at most 2 GiB
+    std::memcpy(memory_.get(), &sizes, sizeof sizes);
+    name.copy(memory_.get() + sizeof sizes, name.size());
+    version.copy(memory_.get() + sizeof sizes + name.size(), version.size());
+}
+
 void TypeState::begin(envoy::service::discovery::v3::DeltaDiscoveryRequest& request, bool omit_versions) {
     answered_ = false;
     omitted_ = omit_versions && !on_demand_;

@@ -10,7 +10,10 @@
 #include "agent/xds/update.h"
 
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <functional>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -53,13 +56,21 @@ class TypeState {
     // A name and its version in one piece of memory: there are as many as resources.
     class Held {
       public:
-        Held(std::string_view name, std::string_view version) : text_(name), name_(name.size()) { text_.append(version); }
-        [[nodiscard]] std::string_view name() const { return std::string_view(text_).substr(0, name_); }
-        [[nodiscard]] std::string_view version() const { return std::string_view(text_).substr(name_); }
+        Held(std::string_view name, std::string_view version);
+        [[nodiscard]] std::string_view name() const { return {texts(), sizes().name}; }
+        [[nodiscard]] std::string_view version() const { return {texts() + sizes().name, sizes().version}; }
 
       private:
-        std::string text_;
-        size_t name_;
+        struct Sizes {
+            uint32_t name, version;
+        };
+        [[nodiscard]] Sizes sizes() const {
+            Sizes sizes;
+            std::memcpy(&sizes, memory_.get(), sizeof sizes);
+            return sizes;
+        }
+        [[nodiscard]] const char* texts() const { return memory_.get() + sizeof(Sizes); }
+        std::unique_ptr<char[]> memory_;  // Sizes, name, version
     };
     struct ByName {
         using is_transparent = void;
