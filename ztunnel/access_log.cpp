@@ -91,7 +91,9 @@ void log_complete(const TrafficFacts& f, const ConnectionEnd& end) {
                    {"bytes_recv", end.bytes_received},
                    {"duration", duration},
                    {"error", some(end.error)},
-                   {"policy", end.deciding != nullptr ? some(end.deciding->key()) : OptionalText()}});
+                   {"policy", end.deciding != nullptr ? some(end.deciding->key()) : OptionalText()},
+                   {"reason", some(end.reason)},
+                   {"detail", some(end.detail)}});
 }
 
 void log_early_deny(Direction direction, const base::SockAddr& src, const base::SockAddr& dst, std::string_view error) {

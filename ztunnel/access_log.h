@@ -16,6 +16,8 @@ struct ConnectionEnd {
     std::chrono::steady_clock::duration duration{};
     std::string_view error;                    // empty: complete
     const policy::Policy* deciding = nullptr;  // the policy, where one decided
+    std::string_view reason = {};              // the code of a denial (policy/reason.h)
+    std::string_view detail = {};              // what Warren knows beyond the error
 };
 
 void log_opened(const TrafficFacts& facts);                              // DEBUG

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/gateway_hop.h"
 
+#include "ztunnel/error_texts.h"
+
 #include <sys/socket.h>
 
 namespace warren::ztunnel {
@@ -29,22 +31,21 @@ void GatewayHop::on_tunnel(base::Result<Tunnel*> outer) {
 }
 
 void GatewayHop::on_response(const H2Response& response) {
-    if (response.status != 200)
-        return fail(base::Error{base::Errc::Unavailable, 0, "", "network gateway answered status " + std::to_string(response.status)});
+    if (response.status != 200) return fail(base::Error{base::Errc::Unavailable, 0, kGatewayAnswered, http_status(response.status)});
     if (auto started = start_inner(); !started) fail(std::move(started).error());
 }
 
 base::Result<void> GatewayHop::start_inner() {
     WorkerContext& worker = pod_.worker();
     auto context = worker.certs.current(request_.outer.own);
-    if (!context) return base::Error{base::Errc::Unavailable, 0, "", "certificate expired while connecting"};
+    if (!context) return base::Error{base::Errc::Unavailable, 0, kOwnCertificate, "expired while connecting"};
     int pair[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) return base::os_error("socketpair");
     fd_ = base::Fd(pair[0]);
     base::Fd inner_end(pair[1]);
-    auto tls =
-        TRY(TlsSession::create(std::move(context), TlsRole::Client, request_.inner_identities, worker.chunks, worker.settings.records));
-    inner_ = TRY(Tunnel::start(worker.loop, worker.chunks, *this, std::move(inner_end), H2Role::Client, std::move(tls),
+    auto tls = TlsSession::create(std::move(context), TlsRole::Client, request_.inner_identities, worker.chunks, worker.settings.records);
+    if (!tls) return base::Error{tls.error().code, 0, kTlsConfiguration, tls.error().message()};
+    inner_ = TRY(Tunnel::start(worker.loop, worker.chunks, *this, std::move(inner_end), H2Role::Client, std::move(*tls),
                                worker.settings.outbound_tunnel));
     return start_relay(worker.settings.half_closed_timeout);
 }

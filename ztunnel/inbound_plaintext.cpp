@@ -3,6 +3,7 @@
 
 #include "policy/inbound.h"
 #include "policy/route.h"
+#include "ztunnel/error_texts.h"
 
 namespace warren::ztunnel {
 
@@ -42,7 +43,7 @@ void InboundPlaintext::judge() {
     if (!decision.allowed) {
         flag_ = ResponseFlag::Deny;
         deciding_ = policy::PolicyRef(decision.policy);
-        return TcpRelay::cut(std::string(policy::to_string(decision.reason)));
+        return TcpRelay::cut(policy_rejection(decision));
     }
     if (const auto limit = pod_.use.take_descriptor()) return TcpRelay::cut(std::string(describe(*limit)));
     dialled_ = true;
@@ -74,7 +75,7 @@ void InboundPlaintext::on_mesh_change() {
     record_->judged(decision);
     flag_ = ResponseFlag::Deny;
     deciding_ = policy::PolicyRef(decision.policy);
-    TcpRelay::cut("policy changed: " + std::string(policy::to_string(decision.reason)));
+    TcpRelay::cut(std::string(kPolicyChange));
 }
 
 void InboundPlaintext::on_wait_over() { refuse(policy::to_string(policy::Reason::UnknownSource), "unknown destination workload"); }

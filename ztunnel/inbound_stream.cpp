@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "ztunnel/error_texts.h"
 #include "ztunnel/inbound_tunnel.h"
 #include "ztunnel/proxy_protocol.h"
 
@@ -116,7 +117,7 @@ H2Stream* InboundStream::start(InboundTunnel& owner, Tunnel& tunnel, int32_t id,
         self->deciding_ = policy::PolicyRef(decision.policy);
         tunnel.h2().refuse(id, kDenied);
         self->tunnel_ = nullptr;  // the session has no owner for it
-        self->StreamRelay::cut(std::string(policy::to_string(decision.reason)));
+        self->StreamRelay::cut(policy_rejection(decision));
         return nullptr;
     }
     if (auto dialling = self->dial(owner.peer_address()); !dialling) {
@@ -194,7 +195,7 @@ void InboundStream::on_mesh_change() {
     record_->judged(decision);
     flag_ = ResponseFlag::Deny;
     deciding_ = policy::PolicyRef(decision.policy);
-    StreamRelay::cut("policy changed: " + std::string(policy::to_string(decision.reason)));
+    StreamRelay::cut(std::string(kPolicyChange));
 }
 
 void InboundStream::on_relay_end(const RelayEnd& end) {

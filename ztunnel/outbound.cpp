@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/outbound.h"
 
+#include "ztunnel/error_texts.h"
 #include "ztunnel/gateway_hop.h"
 #include "ztunnel/outbound_wait.h"
 
@@ -130,17 +131,10 @@ TrafficFacts OutboundStream::facts() const {
 void OutboundStream::on_tunnel(base::Result<Tunnel*> tunnel) {
     if (over_) return;
     if (!tunnel) {
-        const auto& error = tunnel.error();
-        ResponseFlag flag = ResponseFlag::Connect;
-        std::string text = error.message();
-        if (error.code == base::Errc::Timeout && std::string_view(error.where) == "connect") {
-            flag = ResponseFlag::NetworkPolicy;
-            text += "; a NetworkPolicy may block port 15008";
-        } else if (std::string_view(error.where) == kOwnCertificate) {
-            flag = ResponseFlag::IdentityError;
-        }
-        return failed(base::Error{error.code, 0, "", std::move(text)}, flag,
-                      flag != ResponseFlag::IdentityError ? Again::Elsewhere : Again::Later);
+        DialFailure failure = dial_failure(tunnel.error());
+        record_->note(failure.note);
+        return failed(base::Error{tunnel.error().code, 0, "", std::move(failure.text)}, failure.flag,
+                      failure.flag != ResponseFlag::IdentityError ? Again::Elsewhere : Again::Later);
     }
     const RequestTexts texts = request_texts();
     const Header headers[] = {
@@ -163,8 +157,8 @@ void OutboundStream::on_response(const H2Response& response) {
         return;
     }
     // Nothing was sent yet, so another endpoint may answer where this one could not reach its application; a verdict stands.
-    failed(base::Error{base::Errc::Unavailable, 0, "", "HBONE peer answered status " + std::to_string(response.status)},
-           ResponseFlag::Connect, response.status == 503 ? Again::Elsewhere : Again::No);
+    failed(base::Error{base::Errc::Unavailable, 0, "", http_status(response.status)}, ResponseFlag::Connect,
+           response.status == 503 ? Again::Elsewhere : Again::No);
 }
 
 // Behind a gateway only the answer tells which workload it is (contract 4.9 step 4).
@@ -193,7 +187,10 @@ void OutboundStream::on_closed(const H2Reset* reset) {
     if (Tunnel* tunnel = tunnel_) tunnel->room_made();
     if (!answered_ && reset != nullptr && live()) {
         const base::Error* cause = tunnel_ != nullptr ? tunnel_->cause() : nullptr;
-        const bool broken = cause != nullptr && cause->code == base::Errc::Protocol;
+        // The peer's RST_STREAM in place of an answer is an error of HTTP/2 as well; a connection that just closed is none.
+        const bool broken = !reset->local || (cause != nullptr && cause->code == base::Errc::Protocol);
+        const bool revoked = tunnel_ != nullptr && tunnel_->revoked();
+        const ResponseFlag flag = revoked ? ResponseFlag::CertRevoked : broken ? ResponseFlag::H2HandshakeFailure : ResponseFlag::Connect;
         const std::string told = cause != nullptr ? ": " + cause->message() : std::string();
         tunnel_ = nullptr;
         constexpr uint32_t kRefusedStream = 7;  // RFC 9113 7, also what a GOAWAY left out: the peer has done nothing with it (8.7)
@@ -201,7 +198,7 @@ void OutboundStream::on_closed(const H2Reset* reset) {
         return failed(
             base::Error{base::Errc::Unavailable, 0, "",
                         reset->local ? "tunnel closed" + told : "stream refused by the peer, code " + std::to_string(reset->code)},
-            broken ? ResponseFlag::H2HandshakeFailure : ResponseFlag::Connect, untouched ? Again::Anywhere : Again::Elsewhere);
+            flag, untouched ? Again::Anywhere : Again::Elsewhere);
     }
     StreamRelay::on_closed(reset);
 }
@@ -216,7 +213,8 @@ void OutboundStream::failed(base::Error why, ResponseFlag flag, Again again) {
     if (anywhere || later || elsewhere) {
         over_ = true;
         record_->handed_on();
-        record_->close(flag, why.message() + (anywhere || later ? "; trying again" : "; trying another endpoint"));
+        record_->note(anywhere || later ? "trying again" : "trying another endpoint");
+        record_->close(flag, why.message());
         if (anywhere) {
             ++captured_.refused;
         } else if (!later) {

@@ -76,6 +76,8 @@ class TrafficRecord {
     virtual void started(int pod_socket) = 0;
     // Another record goes on with this connection (another endpoint is tried): this one ends in log and counters, and is no flow.
     virtual void handed_on() = 0;
+    // What the log adds to the error, in a field of its own; static text. Empty: nothing.
+    virtual void note(std::string_view detail) = 0;
     // Exactly once; writes the access log line and the closing counters. error empty: complete. deciding: the policy, where one decided.
     virtual void close(ResponseFlag flag, std::string_view error, const policy::Policy* deciding = nullptr,
                        EndedBy by = EndedBy::Unknown) = 0;

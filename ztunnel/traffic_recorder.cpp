@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 namespace warren::ztunnel {
@@ -39,6 +40,7 @@ class Record final : public TrafficRecord, public base::Link<Record> {
     void judged(const policy::Decision& decision) override;
     void started(int pod_socket) override;
     void handed_on() override;
+    void note(std::string_view detail) override { note_ = detail; }
     void close(ResponseFlag flag, std::string_view error, const policy::Policy* deciding, EndedBy by) override;
 
   private:
@@ -53,7 +55,9 @@ class Record final : public TrafficRecord, public base::Link<Record> {
     std::chrono::steady_clock::time_point opened_at_;
     // Written by the record's thread alone, read by a resend of flows: plain loads and stores.
     std::atomic<uint64_t> sent_ = 0, received_ = 0;
-    uint64_t dumped_ = 0;  // the last dump or resend that saw it
+    std::string_view note_;
+    std::optional<policy::Reason> denied_;  // why policies ended it
+    uint64_t dumped_ = 0;                   // the last dump or resend that saw it
     size_t shard_;
     bool closed_ = false;
 };
@@ -210,6 +214,7 @@ void Record::learn_destination(policy::Baggage baggage, std::string identity) {
 }
 
 void Record::judged(const policy::Decision& decision) {
+    denied_ = decision.allowed ? std::optional<policy::Reason>() : decision.reason;
     if (!flow_) return;
     const std::scoped_lock lock(recorder_.shard(shard_).mutex);  // a resend reads it
     flow_->decision = FlowDecision::of(decision);
@@ -260,7 +265,8 @@ void Record::close(ResponseFlag flag, std::string_view error, const policy::Poli
         add(sent_.exchange(0, std::memory_order_relaxed), received_.exchange(0, std::memory_order_relaxed));
     }
     const uint64_t sent = sent_.load(std::memory_order_relaxed), received = received_.load(std::memory_order_relaxed);
-    log_complete(*facts_, {sent, received, std::chrono::steady_clock::now() - opened_at_, error, deciding});
+    const std::string_view reason = denied_ ? policy::to_string(*denied_) : std::string_view();
+    log_complete(*facts_, {sent, received, std::chrono::steady_clock::now() - opened_at_, error, deciding, reason, note_});
     if (!flow_) return;
     FlowEvent event = flow_event();
     event.end(flag, error, by);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/tunnel_pool.h"
 
+#include "ztunnel/error_texts.h"
 #include "ztunnel/pod_proxy.h"
 
 #include <algorithm>
@@ -101,8 +102,9 @@ void TunnelPool::dial_with(const TunnelKey& key, std::shared_ptr<const TlsContex
         auto pooled = std::make_unique<Pooled>(*this, key);
         base::Fd fd = TRY(pod_.sockets().take(key.destination.family()));
         TRY(begin_connect(fd.get(), key.destination));
-        auto tls = TRY(TlsSession::create(std::move(context), TlsRole::Client, key.expected, worker.chunks, worker.settings.records));
-        pooled->tunnel_ = TRY(Tunnel::start(worker.loop, worker.chunks, *pooled, std::move(fd), H2Role::Client, std::move(tls),
+        auto tls = TlsSession::create(std::move(context), TlsRole::Client, key.expected, worker.chunks, worker.settings.records);
+        if (!tls) return base::Error{tls.error().code, 0, kTlsConfiguration, tls.error().message()};
+        pooled->tunnel_ = TRY(Tunnel::start(worker.loop, worker.chunks, *pooled, std::move(fd), H2Role::Client, std::move(*tls),
                                             worker.settings.outbound_tunnel));
         Tunnel* tunnel = pooled->tunnel_;
         entries_[key]->tunnels.push_back(std::move(pooled));

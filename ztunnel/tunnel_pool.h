@@ -21,9 +21,6 @@
 
 namespace warren::ztunnel {
 
-// Error::where of a dial that ended because the source had no certificate: IDENTITY_ERROR and not the peer's fault (contract 9.3).
-inline constexpr const char* kOwnCertificate = "own certificate:";
-
 class PodProxy;
 
 struct TunnelKey {

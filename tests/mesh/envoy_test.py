@@ -46,7 +46,7 @@ class Client(MeshCase):
               good=f"{server.v4}:7000", wrong="192.0.2.1:1")
         self.assertIn(apps.call(w.pods.plain, "127.0.0.1", 9000), ("reset", "closed"))
         self.assertEqual(app.peers, [])
-        w.n2.wait_access(direction="inbound", error="denied_no_allow_matched")
+        w.n2.wait_access(direction="inbound", reason="denied_no_allow_matched")
 
 
 class Server(MeshCase):

@@ -40,6 +40,19 @@ def header_block(headers):
     return b"".join(b"\0" + _text(name.encode()) + _text(value.encode()) for name, value in headers)
 
 
+def frame(kind, flags=0, stream=0, body=b""):
+    return struct.pack(">I", len(body))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + body
+
+
+def frame_types(data):
+    """Of the whole frames at the beginning of data."""
+    found = []
+    while len(data) >= 9 and len(data) >= 9 + int.from_bytes(data[:3], "big"):
+        found.append(data[3])
+        data = data[9 + int.from_bytes(data[:3], "big"):]
+    return found
+
+
 def _huffman_digits(data):
     bits, count, out = 0, 0, ""
     for byte in data:
@@ -77,17 +90,13 @@ class Hbone:
         try:
             self.socket = tls.wrap_socket(raw)
             # Table size 0: every answer spells its status out.
-            self.socket.sendall(PREFACE + self._frame(SETTINGS, 0, 0, struct.pack(">HI", HEADER_TABLE_SIZE, 0)))
+            self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", HEADER_TABLE_SIZE, 0)))
             while self._read_frame()[0] != SETTINGS:
                 pass
-            self.socket.sendall(self._frame(SETTINGS, ACK, 0, b""))
+            self.socket.sendall(frame(SETTINGS, ACK, 0, b""))
         except (OSError, EOFError) as error:  # TLS errors are OSErrors; a client certificate is judged after the handshake's end
             raw.close()
             raise Refused(str(error)) from None
-
-    @staticmethod
-    def _frame(kind, flags, stream, body):
-        return struct.pack(">I", len(body))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + body
 
     def _fill(self, size):
         while len(self.buffer) < size:
@@ -103,7 +112,7 @@ class Hbone:
         self._fill(9 + length)
         body, self.buffer = self.buffer[9:9 + length], self.buffer[9 + length:]
         if kind == PING and not flags & ACK:
-            self.socket.sendall(self._frame(PING, ACK, 0, body))
+            self.socket.sendall(frame(PING, ACK, 0, body))
         self.goaway = self.goaway or kind == GOAWAY
         return kind, flags, stream, body
 
@@ -115,7 +124,7 @@ class Hbone:
             headers += [(":scheme", "https"), (":path", "/")]
         if authority is not None:
             headers.append((":authority", authority))
-        self.socket.sendall(self._frame(HEADERS, END_HEADERS, stream, header_block([*headers, *more])))
+        self.socket.sendall(frame(HEADERS, END_HEADERS, stream, header_block([*headers, *more])))
         while True:
             kind, flags, of, body = self._read_frame()
             if of == stream and kind == HEADERS:
@@ -125,7 +134,7 @@ class Hbone:
                 return "reset", stream
 
     def ask(self, stream, text):
-        self.socket.sendall(self._frame(DATA, 0, stream, text))
+        self.socket.sendall(frame(DATA, 0, stream, text))
         answer = b""
         while len(answer) < len(text):
             kind, _, of, body = self._read_frame()

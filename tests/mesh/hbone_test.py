@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests and certificates that no honest peer sends, to a pod's port 15008 (data-plane contract 4.4, 4.5, 6.1, 6.3)."""
 import ssl
+import struct
 
 import apps
 from ca import Authority
-from hbone import END_STREAM, Hbone, Refused, context, status_and_rest
+from hbone import (END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, Hbone, Refused, context, frame, frame_types, header_block,
+                   status_and_rest)
 from mesh import Mesh, principal
-from waiting import eventually
+from waiting import PATIENCE_S, eventually
 from world import MeshCase
 
 IDENTITY = "spiffe://cluster.local/ns/default/sa/hand-made"
@@ -202,8 +204,10 @@ class OddServers(MeshCase):
 
     def prepare(self):
         self.world.mesh.pod(self.world.pods.plain)
+        self.world.overrides["n1"] = {"WARREN_CONNECT_TIMEOUT": "2s"}
 
-    def serve(self, authority, word=b""):
+    def serve(self, authority, word=b"", answer=b""):
+        """Says word at once, and answer when a request has come."""
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         made.set_alpn_protocols(["h2"])
         made.load_cert_chain(*map(str, authority.issue(self.IDENTITY, "odd")))
@@ -212,8 +216,12 @@ class OddServers(MeshCase):
             try:
                 with made.wrap_socket(connection, server_side=True) as tls:
                     tls.sendall(word)
-                    while tls.recv(1 << 16):
-                        pass
+                    heard, asked = b"", False
+                    while data := tls.recv(1 << 16):
+                        heard += data
+                        if not asked and HEADERS in frame_types(heard[len(PREFACE):]):
+                            asked = True
+                            tls.sendall(answer)
             except OSError:  # the tunnel ends it
                 pass
 
@@ -221,7 +229,7 @@ class OddServers(MeshCase):
 
     def flag_of_a_call(self):
         w = self.world
-        self.assertEqual(apps.call(w.pods.client, w.pods.plain.v4, 7000), "reset")
+        self.assertEqual(apps.call(w.pods.client, w.pods.plain.v4, 7000, deadline=PATIENCE_S), "reset")
         error = w.n1.wait_access(direction="outbound")[-1]["error"]
 
         def flags():
@@ -239,3 +247,26 @@ class OddServers(MeshCase):
         flags, error = self.flag_of_a_call()
         self.assertEqual(flags, {"H2_HANDSHAKE_FAILURE"}, error)
         self.assertIn("HTTP/2", error)
+
+    def test_a_peer_that_resets_the_request_is_a_failure_of_http2(self):
+        self.serve(self.world.ca, frame(SETTINGS), frame(RST_STREAM, 0, 1, struct.pack("!I", 2)))
+        flags, error = self.flag_of_a_call()
+        self.assertEqual(flags, {"H2_HANDSHAKE_FAILURE"}, error)
+
+    def check_status(self, status, text):
+        """Every status but 200 is a failure (contract 4.5)."""
+        self.serve(self.world.ca, frame(SETTINGS), frame(HEADERS, END_HEADERS | END_STREAM, 1, header_block([(":status", status)])))
+        flags, error = self.flag_of_a_call()
+        self.assertEqual((flags, error), ({"CONNECT"}, text))
+
+    def test_a_peers_status_is_told_with_its_phrase(self):
+        self.check_status("403", "http status: 403 Forbidden")
+
+    def test_another_good_status_than_200_is_a_failure_too(self):
+        self.check_status("204", "http status: 204 No Content")
+
+    def test_a_dial_that_gets_no_answer_names_network_policies(self):
+        self.world.pods.plain.run("iptables", "-w", "20", "-A", "INPUT", "-p", "tcp", "--dport", "15008", "-j", "DROP")
+        flags, error = self.flag_of_a_call()
+        self.assertEqual(flags, {"NETWORK_POLICY"}, error)
+        self.assertIn("connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: ", error)

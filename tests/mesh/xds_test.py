@@ -105,7 +105,7 @@ class Live(ControlPlane):
         w.mesh.workloads["server"]["authorizationPolicies"] = ["default/only-client"]
         w.change()
         self.expect(w.pods.client, "reset")
-        w.n2.wait_access(direction="inbound", error="denied_policy_missing")
+        w.n2.wait_access(direction="inbound", reason="denied_policy_missing")
         w.mesh.policy("only-client", "Allow", [[[{"principals": [principal(w.pods.client)]}]]])
         w.change()
         self.expect(w.pods.client, "answered")

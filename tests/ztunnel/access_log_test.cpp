@@ -119,14 +119,14 @@ TEST_CASE("access log: a deciding policy, an early deny, and a peer known by bag
     f.src_baggage.workload_name = "web";
     f.src_baggage.ns = "far";
     f.src_baggage.cluster = "c2";
-    log_complete(f, {0, 0, std::chrono::microseconds(12'999), "denied", &deny});
+    log_complete(f, {0, 0, std::chrono::microseconds(12'999), "denied", &deny, "denied_by_policy", "more"});
     log_early_deny(Direction::Outbound, f.src, f.dst, "no such \"workload\"");
     const auto lines = capture.lines();
     REQUIRE(lines.size() == 2);
     CHECK(without_time(lines[0]) ==
           "error\taccess\tconnection complete\tsrc.addr=[fd00::1]:1 src.workload=\"web\" src.namespace=\"far\" src.cluster=\"c2\" "
           "dst.addr=10.0.0.1:15008 direction=\"inbound\" bytes_sent=0 bytes_recv=0 duration=\"12ms\" error=\"denied\" "
-          "policy=\"prod/no-web\"");
+          "policy=\"prod/no-web\" reason=\"denied_by_policy\" detail=\"more\"");
     CHECK(without_time(lines[1]) ==
           "warn\taccess\tconnection failed\tsrc.addr=[fd00::1]:1 dst.addr=10.0.0.1:15008 direction=\"outbound\" "
           "error=\"no such \\\"workload\\\"\"");
