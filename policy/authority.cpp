@@ -38,7 +38,7 @@ base::Result<Authority> parse_authority(std::string_view text) {
     const std::string_view digits = text.substr(colon + 1);
     Authority out;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
-    if (error != std::errc() || end != digits.data() + digits.size() || out.port == 0) return refuse("has no port of 1 to 65535");
+    if (error != std::errc() || end != digits.data() + digits.size()) return refuse("has no port of 0 to 65535");
     if (host.empty()) return refuse("has no host");
     const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
     if (auto ip = base::IpAddr::parse(bracketed ? host.substr(1, host.size() - 2) : host)) {

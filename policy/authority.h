@@ -14,7 +14,7 @@ namespace warren::policy {
 struct Authority {
     std::string hostname;  // lower case; empty: the address form
     base::IpAddr ip;       // the address form only
-    uint16_t port = 0;     // never 0
+    uint16_t port = 0;     // 0 is one on which nobody listens
     [[nodiscard]] bool is_address() const { return hostname.empty(); }
     [[nodiscard]] std::string to_string() const;
     bool operator==(const Authority&) const = default;

@@ -55,6 +55,19 @@ class Requests(Peer):
         for authority in (self.server.v4, "web.default.svc.cluster.local", ":7000", f"{self.server.v4}:x"):
             self.assertIn(peer.request(authority)[0], (400, "reset"), authority)
 
+    def test_port_0_is_an_authority_and_a_port_on_which_nobody_listens(self):
+        """Contract 4.5, 6.1: the syntax is fine (step 6), so the order of checks goes on: 400 for another pod, 401 for a denial, else 503."""
+        w, peer = self.world, self.dial()
+        for authority in (f"{self.server.v4}:0", "web.default.svc.cluster.local:0"):
+            self.assertEqual(peer.request(authority)[0], 503, authority)
+        self.assertEqual(peer.request(f"{w.pods.client.v4}:0")[0], 400)
+        lines = w.n2.wait_access(direction="inbound")
+        self.assertEqual([line["dst.hbone_addr"] for line in lines], [f"{self.server.v4}:0"])
+        self.assertEqual(w.n2.metric("istio_tcp_connections_failed_total", response_flags="CONNECT", reporter="destination"), 1)
+        w.mesh.policy("nobody", "Allow", [[[{"principals": [principal(w.pods.other)]}]]], pods=[self.server])
+        w.change()
+        eventually(lambda: peer.request(f"{self.server.v4}:0")[0] == 401, "the policy's word")
+
     def test_other_methods_give_400(self):
         peer = self.dial()
         for method in ("GET", "POST", "OPTIONS"):

@@ -63,11 +63,13 @@ TEST_CASE("inbound: test_find_inbound_upstream, address and hostname forms") {
     const Row rows[] = {
         {"10.0.0.2:80", "10.0.0.2:80"},  // the authority's port as it is
         {"10.0.0.2:65535", "10.0.0.2:65535"},
+        {"10.0.0.2:0", "10.0.0.2:0"},  // the connect says that nobody listens there
         {"web.example:80", "10.0.0.2:8080"},
         {"WEB.example:80", "10.0.0.2:8080"},
         {"web.example:81", "10.0.0.2:9091"},            // named port: the endpoint's mapping
         {"web.example:82", "503 unknown_destination"},  // named port that nobody maps
         {"web.example:83", "503 unknown_destination"},  // port not listed
+        {"web.example:0", "503 unknown_destination"},
         {"nobody.example:80", "503 unknown_destination"},
         {"10.0.0.2:15001", "503 self_call"},
         {"10.0.0.2:15006", "503 self_call"},
