@@ -49,7 +49,7 @@ void Proxy::publish(const std::shared_ptr<const policy::Snapshot>& snapshot) {
 
 // Certificates of this node's workloads are fetched before a connection needs them, and dropped with the last workload (contract 2.5).
 void Proxy::follow_identities(const policy::Batch& batch) {
-    if (settings_.node_name.empty()) return;
+    if (!settings_.follow_identities || settings_.node_name.empty()) return;
     std::vector<policy::Identity> left;
     auto forget = [&](const std::string& uid) {
         auto found = local_identities_.find(uid);

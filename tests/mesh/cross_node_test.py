@@ -95,6 +95,36 @@ class CrossNode(MeshCase):
         self.assertEqual(w.n1.metric("istio_tcp_connections_opened_total", connection_security_policy="unknown"), 2)
         self.assertEqual(w.n1.metric("istio_tcp_connections_opened_total", connection_security_policy="mutual_tls"), 0)
 
+    def check_plaintext(self, to):
+        """A pod whose record says TCP: known, and reached without a tunnel, by its own address; what arrives is captured all the same."""
+        w, client = self.world, self.world.pods.client
+        w.mesh.workloads[to.name]["protocol"] = "TCP"
+        w.change()
+        server = w.server(to, 7000)
+        for ip, source in ((to.v4, client.v4), (to.v6, client.v6)):
+            with apps.connect(client, ip, 7000) as connection:
+                apps.ask(connection, MARKER)
+            self.assertEqual(server.peers[-1][0], source)
+        for tunnel, direction in ((w.n1, "outbound"), (w.tunnels[to.node.name], "inbound")):
+            lines = tunnel.wait_access(2, direction=direction)
+            self.assertEqual(len(lines), 2)
+            self.assertEqual({line["dst.addr"] for line in lines}, {f"{to.v4}:7000", f"[{to.v6}]:7000"})
+            for line in lines:
+                self.assertEqual((line["src.workload"], line["dst.workload"]), ("client", to.name))
+                self.assertEqual((line["bytes_sent"], line["bytes_recv"]), (len(MARKER), len(MARKER)))
+                self.assertFalse({"dst.hbone_addr", "src.identity", "dst.identity", "error"} & line.keys(), line)
+        labels = dict(reporter="source", connection_security_policy="unknown", source_principal="unknown", destination_principal=to.identity)
+        self.assertEqual(w.n1.metric("istio_tcp_connections_opened_total", **labels), 2)
+        self.assertEqual(w.n1.metric("istio_tcp_connections_opened_total", connection_security_policy="mutual_tls"), 0)
+
+    def test_a_pod_of_protocol_tcp_is_reached_in_plaintext(self):
+        """test_tcp_request"""
+        self.check_plaintext(self.world.pods.server)
+
+    def test_a_pod_of_protocol_tcp_of_the_same_node_is_reached_in_plaintext(self):
+        """test_tcp_request_local"""
+        self.check_plaintext(self.world.pods.near)
+
     def test_a_refused_connection_to_an_unknown_address_ends_with_a_reset(self):
         w = self.world
         self.assertIn(apps.call(w.pods.client, w.pods.plain.v4, 7999), ("reset",))

@@ -150,6 +150,8 @@ class Dedicated(MeshCase):
                 self.assertEqual(apps.call(source, ip, port), "answered", ip)
         self.assertEqual(len(tunnel.wait_access(2, direction="outbound", src_identity=w.pods.client.identity)), 2)
         self.assertEqual(len(tunnel.wait_access(2, direction="inbound", src_identity=w.pods.other.identity)), 2)
+        # It asks for its own pod's certificate alone, whoever else is on the node (contract 2.5).
+        self.assertEqual({one["identity"] for one in tunnel.config_dump()["certificates"]}, {w.pods.client.identity})
 
 
 class BusyPorts(Dedicated):
@@ -226,6 +228,39 @@ class SelfProxy(MeshCase):
         self.assertEqual(len(w.n2.wait_access(2, direction="inbound", dst_workload="tunnel-2")), 2)
         self.assertFalse(listens(self.node, 15001))
         self.assertFalse(listens(self.node, 15006))
+
+
+class Certificates(MeshCase):
+    def identities(self, tunnel, state="Available"):
+        return {one["identity"] for one in tunnel.config_dump()["certificates"] if one["state"] == state}
+
+    def expect(self, *pods):
+        eventually(lambda: self.identities(self.world.n1) == {pod.identity for pod in pods}, lambda: str(self.world.n1.config_dump()["certificates"]))
+
+    def test_certificates_come_before_connections_and_go_with_the_last_workload(self):
+        """test_prefetch_forget_certs: of this node's HBONE workloads, of nobody else's."""
+        w, pods = self.world, self.world.pods
+        self.expect(pods.client, pods.near)
+        w.mesh.workloads["again"] = {**w.mesh.workloads["client"], "uid": "Kubernetes//Pod/default/again", "name": "again", "workloadIps": ["10.77.1.200"]}
+        w.mesh.workloads["plaintext"] = {**w.mesh.workloads["client"], "uid": "Kubernetes//Pod/default/plaintext", "name": "plaintext",
+                                         "serviceAccount": "plaintext", "protocol": "TCP", "workloadIps": ["10.77.1.201"]}
+        w.change()
+        first = self.serial(pods.client)
+        gone = w.mesh.workloads.pop("client")
+        w.change()
+        self.expect(pods.client, pods.near)  # another one has that account
+        self.assertEqual(self.serial(pods.client), first)
+        w.mesh.workloads.pop("again")
+        w.change()
+        self.expect(pods.near)
+        w.mesh.workloads["client"] = gone
+        w.change()
+        self.expect(pods.client, pods.near)
+        self.assertNotEqual(self.serial(pods.client), first)
+
+    def serial(self, pod):
+        [found] = [one for one in self.world.n1.config_dump()["certificates"] if one["identity"] == pod.identity]
+        return found["certChain"][0]["serialNumber"]
 
 
 class LateRecord(MeshCase):

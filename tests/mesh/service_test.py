@@ -43,6 +43,28 @@ class Services(MeshCase):
                 apps.ask(connection)
                 self.assertEqual(connection.getpeername()[:2], (vip, 80))
 
+    def test_a_waypoint_named_by_its_hostname_gets_the_services_connections(self):
+        """service_waypoint_hostname: The record names the waypoint's service; TCP goes to its endpoint, and the CONNECT says what was asked for."""
+        w, waypoint = self.world, self.world.pods.two
+        w.mesh.service("gate", 2, [waypoint], {"15008": 15008})
+        w.mesh.services["web"]["waypoint"] = {"destination": "default/gate.default.svc.cluster.local", "hboneMtlsPort": 15008}
+        w.change()
+        # The waypoint's tunnel hands on to what listens in its pod at the port that was asked for.
+        app = w.server(waypoint, 80, apps.named("waypoint"))
+        w.server(w.pods.one, 7000, apps.named("one"))
+        for vip in (VIP4, VIP6):
+            eventually(lambda v=vip: self.greeting(v) == "waypoint", "an answer by the waypoint")
+        self.assertEqual({ip for ip, _ in app.peers}, {w.pods.client.v4, w.pods.client.v6})
+        lines = w.n1.wait_access(2, direction="outbound", dst_workload="two")
+        self.assertEqual({(line["dst.addr"].rpartition(":")[2], line["dst.hbone_addr"], line["dst.service"]) for line in lines},
+                         {("15008", f"{VIP4}:80", "web.default.svc.cluster.local"), ("15008", f"[{VIP6}]:80", "web.default.svc.cluster.local")})
+        # Gone, nothing else gets what was meant for it.
+        w.mesh.services.pop("gate")
+        w.mesh.workloads["two"]["services"].pop("default/gate.default.svc.cluster.local")
+        w.change()
+        eventually(lambda: apps.call(w.pods.client, VIP4, 80) == "reset", "refused without its waypoint")
+        eventually(lambda: w.n1.access("connection failed", direction="outbound", error="unknown_waypoint"), "the reason")
+
     def test_an_endpoint_that_refuses_is_replaced_by_another(self):
         """Only one listens; whoever is led to the other one first must not notice."""
         w = self.world
