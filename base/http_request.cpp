@@ -109,8 +109,8 @@ int read_header(std::string_view line, HttpHead& head, std::optional<size_t>& le
         head.expects_100 = same(value, "100-continue");
         return head.expects_100 ? 0 : 417;
     }
-    if (same(name, "accept")) {
-        std::string& accept = head.request.accept;
+    if (same(name, "accept") || same(name, "accept-encoding")) {
+        std::string& accept = name.size() == 6 ? head.request.accept : head.request.accept_encoding;
         accept.append(accept.empty() ? "" : ", ").append(value);
     }
     // Two names of one host are no request (RFC 9112 section 3.2).

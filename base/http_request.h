@@ -18,12 +18,13 @@ inline constexpr size_t kMaxHttpBody = 64 * 1024;
 inline constexpr size_t kMaxHttpHeaders = 100;
 
 struct HttpRequest {
-    std::string method;  // "GET"; a token
-    std::string path;    // decoded, begins with '/'
-    std::string query;   // not decoded, without '?'
-    std::string accept;  // all Accept headers, with commas
-    std::string host;    // the Host header; "" when there is none
-    std::string origin;  // the Origin header, which browsers send with a POST; "" when there is none
+    std::string method;           // "GET"; a token
+    std::string path;             // decoded, begins with '/'
+    std::string query;            // not decoded, without '?'
+    std::string accept;           // all Accept headers, with commas
+    std::string accept_encoding;  // likewise
+    std::string host;             // the Host header; "" when there is none
+    std::string origin;           // the Origin header, which browsers send with a POST; "" when there is none
     bool keep_alive = true;
 
     // The first value of that name, decoded; absent when the name is. A name without '=' has an empty value.

@@ -19,7 +19,7 @@ THIRD_PARTY = {
     "spdlog": r"spdlog/|fmt/", "cli11": r"CLI/", "yaml": r"yaml-cpp/",
     "protobuf": r"google/protobuf/|google/rpc/", "grpc": r"grpc\+\+/|grpcpp/|grpc/", "json": r"nlohmann/", "curl": r"curl/",
     "openssl": r"openssl/", "nghttp2": r"nghttp2/", "cares": r"ares\.h|ares_.*\.h", "ipsec_mb": r"intel-ipsec-mb\.h|ipsec-mb\.h",
-    "libbpf": r"bpf/(libbpf|bpf|btf)\.h|bpf/libbpf_.*\.h", "kernel": r"bpf/bpf_(helpers|core_read|endian|tracing)\.h|linux/bpf\.h", "seccomp": r"seccomp\.h", "cap": r"sys/capability\.h", "catch": r"catch2/",
+    "libbpf": r"bpf/(libbpf|bpf|btf)\.h|bpf/libbpf_.*\.h", "kernel": r"bpf/bpf_(helpers|core_read|endian|tracing)\.h|linux/bpf\.h", "seccomp": r"seccomp\.h", "cap": r"sys/capability\.h", "catch": r"catch2/", "zlib": r"zlib\.h",
 }
 GENERATED = r"proto/.*\.(pb|grpc\.pb)\.h$"  # included as "proto/x.pb.h"
 
@@ -28,6 +28,7 @@ RULES = [
     (r"base/(config)[a-z_]*\.(h|cpp)", ["base"], ["cli11", "yaml", "spdlog"]),
     (r"base/confine\.(h|cpp)", ["base"], ["cap", "seccomp"]),
     (r"base/openssl_ptr\.(h|cpp)", ["base"], ["openssl"]),
+    (r"base/gzip\.(h|cpp)", ["base"], ["zlib"]),
     (r"base/", ["base"], ["spdlog"]),
     (r"policy/[a-z_]*_proto\.(h|cpp)", ["base", "policy", "generated"], ["protobuf"]),
     (r"policy/[a-z_]*_yaml\.(h|cpp)", ["base", "policy"], ["yaml"]),

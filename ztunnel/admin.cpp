@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/admin.h"
 
+#include "base/gzip.h"
 #include "base/log.h"
 
 #include <utility>
@@ -84,6 +85,7 @@ base::HttpResponse metrics_response(const base::HttpRequest& request, base::metr
     if (request.path != "/metrics" && request.path != "/stats/prometheus") return text(404, "not found\n");
     base::HttpResponse r = text(200, registry.render(base::metrics::Exposition::OpenMetrics));
     r.content_type = base::metrics::content_type(base::metrics::accepts_openmetrics(request.accept));
+    base::gzip_if_accepted(request, r);
     return r;
 }
 

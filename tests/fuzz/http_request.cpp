@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Foreign bytes as an HTTP request. What is taken is within its bounds, and more bytes never change a head that was complete.
 #include "base/http_request.h"
+#include "base/gzip.h"
 
 #include <cstdlib>
 #include <string>
@@ -10,6 +11,7 @@ using namespace warren::base;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const std::string_view bytes(reinterpret_cast<const char*>(data), size);
     const HttpHead head = parse_http_head(bytes);
+    if (accepts_gzip(bytes) && bytes.find_first_of("gG*") == std::string_view::npos) std::abort();
     if (head.state == HttpHead::State::NeedMore && size >= kMaxHttpHead) std::abort();
     if (head.state == HttpHead::State::Refused && head.status < 400) std::abort();
     if (head.state != HttpHead::State::Complete) return 0;

@@ -83,7 +83,8 @@ HttpRequest request_of(const std::string& line) {
 
 TEST_CASE("http: heads, whole and refused") {
     const std::string whole =
-        "GET /a%20b?level=x%3Dy&reset HTTP/1.1\r\nHost: h\r\nAccept: a/b\r\naccept: c/d\r\nContent-Length: 3\r\n\r\nxyz";
+        "GET /a%20b?level=x%3Dy&reset HTTP/1.1\r\nHost: h\r\nAccept: a/b\r\naccept: c/d\r\nAccept-Encoding: br\r\naccept-encoding: gzip\r\n"
+        "Content-Length: 3\r\n\r\nxyz";
     const HttpHead head = parse_http_head(whole);
     REQUIRE(head.state == HttpHead::State::Complete);
     CHECK(head.consumed == whole.size() - 3);
@@ -94,6 +95,7 @@ TEST_CASE("http: heads, whole and refused") {
     CHECK(head.request.parameter("reset") == "");
     CHECK(!head.request.parameter("lev"));
     CHECK(head.request.accept == "a/b, c/d");
+    CHECK(head.request.accept_encoding == "br, gzip");
     CHECK(head.request.keep_alive);
     for (size_t n = 0; n < whole.size() - 3; ++n) CHECK(parse_http_head(whole.substr(0, n)).state == HttpHead::State::NeedMore);
 
@@ -287,6 +289,11 @@ TEST_CASE("admin: test_content_type, test_stats_exist: the metrics page under bo
     request.accept = "text/html, application/openmetrics-text;version=1.0.0";
     CHECK(metrics_response(request, registry).content_type == "application/openmetrics-text;charset=utf-8;version=1.0.0");
     CHECK(metrics_response(request_of("GET /"), registry).status == 404);
+    request.accept_encoding = "gzip";
+    const HttpResponse packed = metrics_response(request, registry);
+    CHECK(packed.body.starts_with("\x1f\x8b"));
+    CHECK(packed.body.size() < plain.body.size() / 2);
+    CHECK(to_wire(packed, true, true).find("content-encoding: gzip\r\n") != std::string::npos);
     for (const char* line : {"istio_build{component=\"ztunnel\",tag=\"1.30\"} 1",
                              "workload_manager_active_proxy_count 2",
                              "workload_manager_pending_proxy_count 1",
