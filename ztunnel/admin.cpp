@@ -4,6 +4,8 @@
 #include "base/gzip.h"
 #include "base/log.h"
 
+#include <optional>
+#include <string>
 #include <utility>
 
 namespace warren::ztunnel {
@@ -39,19 +41,24 @@ base::HttpResponse post_only() {
 
 base::HttpResponse current_filter() { return text(200, "current log level is " + log::filter().text() + "\n"); }
 
+// With the level of all other targets spelled out: a filter without one means info, and the answer should say so.
+base::Result<log::Filter> changed(const log::Filter& before, const std::optional<std::string>& level) {
+    if (!level) return before;
+    log::Filter filter = TRY(log::Filter::parse("info"));
+    TRY(filter.merge(before));
+    TRY(filter.merge(TRY(log::Filter::parse(*level))));
+    return filter;
+}
+
 base::HttpResponse logging(const base::HttpRequest& request, const AdminSources& sources) {
     if (request.method != "POST") return post_only();
     const bool reset = request.parameter("reset").has_value();
     const auto level = request.parameter("level");
     if (!reset && !level) return current_filter();
-    log::Filter filter = reset ? sources.start_filter : log::filter();
-    if (level) {
-        auto over = log::Filter::parse(*level);
-        auto merged = over ? filter.merge(*over) : base::Result<void>(over.error());
-        if (!merged) return text(400, merged.error().message() + "\n");
-    }
-    log::set_filter(filter);
-    WARREN_LOG(kAdmin, log::Level::Info, "log filter changed", {"filter", filter.text()});
+    auto filter = changed(reset ? sources.start_filter : log::filter(), level);
+    if (!filter) return text(400, filter.error().message() + "\n");
+    log::set_filter(*filter);
+    WARREN_LOG(kAdmin, log::Level::Info, "log filter changed", {"filter", filter->text()});
     return current_filter();
 }
 
