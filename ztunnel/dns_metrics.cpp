@@ -8,14 +8,16 @@ namespace warren::ztunnel {
 base::Result<DnsMetrics> DnsMetrics::create(base::metrics::Registry& registry) {
     const std::vector<std::string> labels = {"request_query_type", "request_protocol", "source_canonical_service",
                                              "source_canonical_revision"};
-    auto requests = TRY(registry.counter({"istio_dns_requests_total", "DNS queries received", labels}));
-    auto forwarded = TRY(registry.counter({"istio_dns_upstream_requests_total", "DNS queries forwarded to name servers", labels}));
-    auto failed =
-        TRY(registry.counter({"istio_dns_upstream_failures_total", "Forwarded DNS queries that ended with an error code", labels}));
-    auto seconds = TRY(registry.histogram({"istio_dns_upstream_request_duration_seconds", "Time from forwarding to the answer", labels},
-                                          {0.0005, 0.001, 0.01, 0.1, 1, 5}));
-    auto drops = TRY(registry.counter({"warren_dns_drops_total", "What the DNS proxy refused or dropped", {"reason"}}));
-    auto hits = TRY(registry.counter({"warren_dns_cache_hits_total", "Forwarded queries answered from the pod's cache"}));
+    auto requests = TRY(registry.counter({"istio_dns_requests_total", "DNS queries received (unstable).", labels}));
+    auto forwarded =
+        TRY(registry.counter({"istio_dns_upstream_requests_total", "DNS queries forwarded to name servers (unstable).", labels}));
+    auto failed = TRY(
+        registry.counter({"istio_dns_upstream_failures_total", "Forwarded DNS queries that ended with an error code (unstable).", labels}));
+    auto seconds =
+        TRY(registry.histogram({"istio_dns_upstream_request_duration_seconds", "Time from forwarding to the answer (unstable).", labels},
+                               {0.0005, 0.001, 0.01, 0.1, 1, 5}));
+    auto drops = TRY(registry.counter({"warren_dns_drops_total", "What the DNS proxy refused or dropped (unstable).", {"reason"}}));
+    auto hits = TRY(registry.counter({"warren_dns_cache_hits_total", "Forwarded queries answered from the pod's cache (unstable)."}));
     return DnsMetrics{requests,
                       forwarded,
                       failed,

@@ -163,7 +163,6 @@ HostResolver::Engine::~Engine() {
 }
 
 void HostResolver::Engine::ask(std::string_view hostname, Prefer prefer, base::Loop& loop, Done done) {
-    if (options_.asked) options_.asked(hostname);
     const Asker asker{&loop, prefer, std::make_shared<Done>(std::move(done))};
     if (loop_->post([this, name = normal(hostname), asker] { begin(name, asker); })) return;
     refused_.fetch_add(1, std::memory_order_relaxed);

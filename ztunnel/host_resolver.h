@@ -31,8 +31,6 @@ class HostResolver {
         std::chrono::milliseconds patience{5'000};  // of one who asks
         std::chrono::milliseconds try_timeout{2'000};
         std::vector<base::SockAddr> servers;  // empty: those of /etc/resolv.conf, with its search list
-        // istio_on_demand_dns_total: called on the asking thread for every resolve(). May be empty.
-        std::function<void(std::string_view hostname)> asked;
     };
     struct Stats {
         uint64_t cache_hits = 0;

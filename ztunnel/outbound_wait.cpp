@@ -85,6 +85,7 @@ class WaitForAddress final : public PodConnection, public base::Buried {
         WorkerContext& worker = pod.worker();
         if (worker.resolver == nullptr)
             return Outbound::refuse(pod, captured, policy::to_string(policy::Reason::NoAddress), "hostnames cannot be resolved here");
+        worker.traffic.on_demand_dns(policy::WorkloadRef(captured.source(pod)), route.resolve_hostname);
         auto* self = new WaitForAddress(pod, std::move(captured), std::move(route));
         pod.enter(*self);
         worker.loop.arm(self->timer_, worker.settings.connect_timeout);  // an answer may be lost with a full mailbox

@@ -93,6 +93,8 @@ class Traffic {
     // istio_tcp_sockets_open
     virtual void socket_opened(Direction direction) = 0;
     virtual void socket_closed(Direction direction) = 0;
+    // An endpoint's hostname is asked for by a connection of source's: istio_on_demand_dns_total.
+    virtual void on_demand_dns(const policy::WorkloadRef& source, std::string_view hostname) = 0;
     // A handshake refused because of a revocation list: istio_crl_policy_rejections_total.
     virtual void crl_rejection(Direction direction) = 0;
 };

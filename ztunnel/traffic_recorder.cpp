@@ -7,9 +7,11 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace warren::ztunnel {
 namespace {
@@ -20,6 +22,8 @@ using base::metrics::Gauge;
 constexpr size_t kShards = 16;
 // A dump holds a shard's lock for so many connections, some ten microseconds.
 constexpr size_t kDumpBatch = 100;
+// The labels that describe the source stand behind the reporter.
+constexpr ptrdiff_t kSourceLabels = 8;
 
 class Recorder;
 
@@ -71,18 +75,26 @@ struct alignas(64) Shard {
 
 class Recorder final : public TrafficRecorder {
   public:
-    Recorder(SeriesFamilies families, base::metrics::Family<Counter> denies, base::metrics::Family<Counter> crl_rejections,
-             const base::metrics::Family<Gauge>& sockets, const TrafficOptions& options)
-        : families_(families),
-          denies_(denies),
-          crl_rejections_(crl_rejections),
-          sockets_{sockets.with({"source"}), sockets.with({"destination"})} {
+    struct Families {
+        SeriesFamilies series;
+        base::metrics::Family<Counter> denies, crl_rejections, on_demand_dns;
+        base::metrics::Family<Gauge> sockets;
+    };
+    Recorder(const Families& families, const TrafficOptions& options)
+        : families_(families.series),
+          denies_(families.denies),
+          crl_rejections_(families.crl_rejections),
+          on_demand_dns_(families.on_demand_dns),
+          sockets_{families.sockets.with({"source"}), families.sockets.with({"destination"})} {
         for (auto& shard : shards_) shard = std::make_unique<Shard>(options.cached_sets);
     }
 
     // Until then no scrape makes room.
     void watch(base::metrics::Registry& registry, size_t limit) {
-        room_ = registry.collect([this, limit](base::metrics::Collection&) { families_.make_room(limit); });
+        room_ = registry.collect([this, limit](base::metrics::Collection&) {
+            families_.make_room(limit);
+            if (on_demand_dns_.size() > limit - limit / 10) on_demand_dns_.remove_unused();
+        });
     }
 
     std::unique_ptr<TrafficRecord> open(TrafficFacts facts) override {
@@ -109,6 +121,18 @@ class Recorder final : public TrafficRecorder {
 
     void socket_opened(Direction direction) override { sockets_[static_cast<size_t>(direction)]->add(); }
     void socket_closed(Direction direction) override { sockets_[static_cast<size_t>(direction)]->sub(); }
+    void on_demand_dns(const policy::WorkloadRef& source, std::string_view hostname) override {
+        const policy::Baggage none;
+        const policy::TrafficLabelValues all({.reporter = {},
+                                              .source = source.get(),
+                                              .source_baggage = none,
+                                              .destination_baggage = none,
+                                              .source_principal = {},  // never from a record alone (contract 9.2)
+                                              .destination_principal = {}});
+        std::vector<std::string_view> values(all.values().begin() + 1, all.values().begin() + 1 + kSourceLabels);
+        values.push_back(hostname);
+        on_demand_dns_.with(values)->add();
+    }
     void crl_rejection(Direction direction) override {
         crl_rejections_.with({direction == Direction::Outbound ? "source" : "destination"})->add();
     }
@@ -173,6 +197,7 @@ class Recorder final : public TrafficRecorder {
     const SeriesFamilies families_;
     const base::metrics::Family<Counter> denies_;
     const base::metrics::Family<Counter> crl_rejections_;
+    const base::metrics::Family<Counter> on_demand_dns_;
     const std::array<std::shared_ptr<Gauge>, 2> sockets_;
     std::array<std::unique_ptr<Shard>, kShards> shards_;
     mutable std::mutex dump_mutex_;
@@ -278,14 +303,21 @@ void Record::close(ResponseFlag flag, std::string_view error, const policy::Poli
 base::Result<std::unique_ptr<TrafficRecorder>> make_traffic(base::metrics::Registry& registry, const TrafficOptions& options) {
     const SeriesFamilies families = TRY(SeriesFamilies::declare(registry, options.series));
     const auto denies = TRY(registry.counter({.name = "warren_early_denies_total",
-                                              .help = "Connections refused before their context existed, by reason.",
+                                              .help = "Connections refused before their context existed, by reason (unstable).",
                                               .labels = {"direction", "reason"}}));
     const auto sockets = TRY(registry.gauge(
         {.name = "istio_tcp_sockets_open", .help = "The current number of open TCP sockets (unstable).", .labels = {"reporter"}}));
     const auto crl_rejections = TRY(registry.counter({.name = "istio_crl_policy_rejections_total",
                                                       .help = "The total number of handshakes refused by a revocation list (unstable).",
                                                       .labels = {"reporter"}}));
-    auto recorder = std::make_unique<Recorder>(families, denies, crl_rejections, sockets, options);
+    const std::vector<std::string> all = policy::traffic_label_names();
+    std::vector<std::string> labels(all.begin() + 1, all.begin() + 1 + kSourceLabels);
+    labels.emplace_back("hostname");
+    const auto on_demand_dns = TRY(registry.counter({.name = "istio_on_demand_dns_total",
+                                                     .help = "The total number of requests that used on-demand DNS (unstable).",
+                                                     .labels = std::move(labels),
+                                                     .limit = options.series}));
+    auto recorder = std::make_unique<Recorder>(Recorder::Families{families, denies, crl_rejections, on_demand_dns, sockets}, options);
     recorder->watch(registry, options.series);
     return std::unique_ptr<TrafficRecorder>(std::move(recorder));
 }

@@ -33,7 +33,7 @@ void collect_client(Collection& to, const xds::Stats& stats) {
             to.counter("istio_xds_connection_terminations_total", "The total number of completed connections to xds server (unstable).",
                        {{"reason", xds::to_string(static_cast<xds::Termination>(i))}}, number(stats.terminations[i]));
     for (const xds::TypeStats& type : stats.types) collect_type(to, type);
-    to.gauge("warren_xds_connected", "Whether a stream to the control plane works.", {}, stats.connected ? 1 : 0);
+    to.gauge("warren_xds_connected", "Whether a stream to the control plane works (unstable).", {}, stats.connected ? 1 : 0);
     to.counter("warren_xds_attempts_total", "Streams tried (unstable).", {}, number(stats.attempts));
     to.counter("warren_xds_answers_total", "Responses by how they were answered (unstable).", {{"answer", "ack"}}, number(stats.acks));
     to.counter("warren_xds_answers_total", "Responses by how they were answered (unstable).", {{"answer", "nack"}}, number(stats.nacks));

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connections to service addresses: spread over endpoints, retried where an endpoint fails, refused where none is left."""
 import apps
+import dns
 from waiting import eventually
 from world import MeshCase
 
@@ -118,3 +119,38 @@ class Services(MeshCase):
         line = w.n1.wait_access(direction="outbound", dst_workload="plain")[-1]
         self.assertEqual(line["dst.addr"], f"{w.pods.plain.v4}:7000")
         self.assertNotIn("src.identity", line)
+
+
+class Hostnames(MeshCase):
+    """An endpoint without an address of its own, as a ServiceEntry's with a hostname is."""
+
+    settings = {"pods": PODS}
+
+    def prepare(self):
+        w, node = self.world, self.world.lab.nodes["n1"]
+        w.keep(dns.Upstream(node, node.v4, "far.example", w.pods.plain.v4))
+        w.launchers["n1"] = dns.resolver(w.folder, f"nameserver {node.v4}\n")
+        ports = {"80": 7000}
+        w.mesh.service("far", 3, [], ports)
+        w.mesh.workloads["far"] = {"uid": "far", "name": "far", "namespace": "default", "workloadIps": [], "hostname": "far.example",
+                                   "services": {"default/far.default.svc.cluster.local": ports}}
+        w.mesh.workloads["unheard-of"] = {**w.mesh.workloads["far"], "uid": "unheard-of", "name": "unheard-of", "hostname": "unheard-of.example",
+                                          "services": {"default/gone.default.svc.cluster.local": ports}}
+        w.mesh.service("gone", 4, [], ports)
+
+    def test_an_endpoint_that_is_a_hostname_is_asked_for_and_reached(self):
+        """test_on_demand_dns_request"""
+        w = self.world
+        w.server(w.pods.plain, 7000)
+        for _ in range(2):
+            self.assertEqual(apps.call(w.pods.client, "10.77.99.3", 80), "answered")
+        lines = w.n1.wait_access(2, direction="outbound")
+        self.assertEqual({line["dst.addr"] for line in lines}, {f"{w.pods.plain.v4}:7000"})
+        self.assertEqual(w.n1.metric("istio_on_demand_dns_total", hostname="far.example", source_workload="client", source_principal="unknown"), 2)
+
+    def test_a_hostname_that_does_not_resolve_ends_the_connection_with_a_reason(self):
+        w = self.world
+        self.assertEqual(apps.call(w.pods.client, "10.77.99.4", 80), "reset")
+        [line] = eventually(lambda: w.n1.access("connection failed", direction="outbound"), "the refusal in the log")
+        self.assertIn("unheard-of.example", line["error"])
+        self.assertEqual(w.n1.metric("istio_on_demand_dns_total", hostname="unheard-of.example"), 1)

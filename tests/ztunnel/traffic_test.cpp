@@ -64,6 +64,21 @@ void one(Traffic& traffic, TrafficFacts f, uint64_t sent, uint64_t received, Res
 
 }  // namespace
 
+TEST_CASE("traffic: test_on_demand_dns_request: counted by source and hostname, and bounded") {
+    const SampleEnds e;
+    Make m({.series = 10});
+    for (int i = 0; i < 2; ++i) m.traffic->on_demand_dns(e.p1, "web.example");
+    m.traffic->on_demand_dns(nullptr, "web.example");
+    const std::string page = m.registry.render(Exposition::OpenMetrics);
+    CHECK(page.find("istio_on_demand_dns_total{source_workload=\"p1\",source_canonical_service=\"client\","
+                    "source_canonical_revision=\"latest\",source_workload_namespace=\"default\",source_principal=\"unknown\","
+                    "source_app=\"client\",source_version=\"latest\",source_cluster=\"Kubernetes\",hostname=\"web.example\"} 2\n") !=
+          std::string::npos);
+    CHECK(total(page, "istio_on_demand_dns_total", "source_workload=\"unknown\"") == 1);
+    for (int i = 0; i < 50; ++i) m.traffic->on_demand_dns(e.p1, "host" + std::to_string(i) + ".example");
+    CHECK(samples(m.registry.render(Exposition::OpenMetrics), "istio_on_demand_dns_total").size() <= 11);
+}
+
 TEST_CASE("traffic: test_tcp_connections_metrics, test_tcp_bytes_metrics: names, label order and values of the sample page") {
     LogCapture capture(base::log::Format::Text, "off");
     const SampleEnds e;
