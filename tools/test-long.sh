@@ -11,7 +11,7 @@
 #   kernels        Debian's 6.1 and 6.12 kernels under qemu: agent and tunnel end to end, and all of tests/bpf
 #   fuzz           every fuzz target for FUZZ_SECONDS (default 600) each, two at a time
 #   chaos          tests/lab's upgrades and shortages, an agent killed 100 times and a controller away for minutes, CHAOS_ROUNDS (default 10) times
-#   repeat         the full test list REPEATS (default 10) times in a row, each with its counts: none of them may fail once
+#   repeat         the full test list REPEATS (default 10) times in a row, JOBS (default: one a core) at once, each with its counts: none may fail once
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -75,7 +75,7 @@ for step in "${steps[@]}"; do
                 rm -rf "$folder"
                 mkdir "$folder"
                 # The counts are what decides; ctest's own log is for whoever asks what failed.
-                ctest --preset dev -j "$(nproc)" --output-junit "$folder/dev.xml" >"$folder/ctest.log" 2>&1 || true
+                ctest --preset dev -j "${JOBS:-$(nproc)}" --output-junit "$folder/dev.xml" >"$folder/ctest.log" 2>&1 || true
                 echo "run $run of ${REPEATS:-10}: $(tools/count_results.py "$folder" | tee "$folder/counts.txt" | tail -1)"
                 if grep '^failed: ' "$folder/counts.txt" || ! tail -1 "$folder/counts.txt" | grep -q ' 0 failed,'; then status=1; fi
             done
