@@ -45,7 +45,7 @@ grpc::Status status_of(const base::Error& error) {
 
 base::Error unavailable(const char* why) { return {base::Errc::Unavailable, 0, "", why}; }
 
-std::string_view view(grpc::string_ref text) { return {text.data(), text.size()}; }
+std::string_view view(const grpc::string_ref& text) { return {text.data(), text.size()}; }
 
 // The one value of a header; nothing when there is none or there are several, which is somebody trying what we take.
 std::string_view header(const grpc::CallbackServerContext& context, const char* name) {
