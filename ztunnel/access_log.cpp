@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/access_log.h"
 
-#include "base/log.h"
 #include "ztunnel/traffic_labels.h"
 
 #include <optional>
@@ -15,6 +14,7 @@ using base::log::Level;
 using base::log::Plain;
 
 const base::log::Area kAccess("access");
+const base::log::Area kPolicy("policy");
 
 using OptionalText = std::optional<std::string_view>;
 
@@ -46,7 +46,43 @@ std::optional<Plain> hbone_addr(const TrafficFacts& f) {
 }
 OptionalText hostname(const TrafficFacts& f) { return f.dst_service ? some(f.dst_service->hostname) : OptionalText(); }
 
+OptionalText key_of(const policy::Policy* policy) { return policy != nullptr ? some(policy->key()) : OptionalText(); }
+
+struct Verdict {
+    std::string_view word;
+    std::string_view reason;
+    const policy::Policy* policy;
+};
+std::optional<Verdict> dry_run_verdict(const policy::Decision& d) {
+    using policy::DryRun, policy::Reason;
+    switch (d.dry_run) {
+        case DryRun::None: break;
+        case DryRun::WouldDeny: return Verdict{"denied", policy::to_string(Reason::DeniedByPolicy), d.dry_run_policy};
+        case DryRun::WouldAllow: return Verdict{"allowed", policy::to_string(Reason::AllowedByPolicy), d.dry_run_policy};
+        case DryRun::WouldDenyNoMatch: return Verdict{"denied", policy::to_string(Reason::DeniedNoAllowMatched), d.dry_run_policy};
+    }
+    return std::nullopt;
+}
+
+// What a policy sees: the peer of the socket, and the pod's own address and port (contract 6.2).
+void write_decision(const TrafficFacts& f, Level level, std::string_view message, const Verdict& v) {
+    if (!kPolicy.enabled(level)) return;
+    kPolicy.write(level, message,
+                  {{"policy", key_of(v.policy)},
+                   {"decision", v.word},
+                   {"reason", v.reason},
+                   {"src.addr", Plain{f.src.to_string()}},
+                   {"src.identity", identity(f, f.src_identity)},
+                   {"dst.addr", Plain{f.original_dst.to_string()}}});
+}
+
 }  // namespace
+
+void log_decision(const TrafficFacts& f, const policy::Decision& d, Level level) {
+    const Level own = d.reason == policy::Reason::AllowedNoAllowPolicy ? Level::Debug : level;
+    write_decision(f, own, "policy decision", {d.allowed ? "allowed" : "denied", policy::to_string(d.reason), d.policy});
+    if (const auto dry = dry_run_verdict(d)) write_decision(f, level, "dry-run policy decision", *dry);
+}
 
 // The keys stand twice: an initializer list cannot be taken over from elsewhere, and nothing else writes this line.
 void log_opened(const TrafficFacts& f) {
@@ -91,7 +127,7 @@ void log_complete(const TrafficFacts& f, const ConnectionEnd& end) {
                    {"bytes_recv", end.bytes_received},
                    {"duration", duration},
                    {"error", some(end.error)},
-                   {"policy", end.deciding != nullptr ? some(end.deciding->key()) : OptionalText()},
+                   {"policy", key_of(end.deciding)},
                    {"reason", some(end.reason)},
                    {"detail", some(end.detail)}});
 }

@@ -35,7 +35,7 @@ base::Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, st
     base::FileWatcher::Options quick;
     quick.settle = kMeshSettle;
     daemon->mesh_watcher_ = TRY(base::FileWatcher::create(quick));
-    daemon->traffic_ = TRY(make_traffic(daemon->registry_));
+    daemon->traffic_ = TRY(make_traffic(daemon->registry_, {.decisions_at_info = settings.policy_info_logging}));
     if (!settings.flow_socket.empty()) {
         daemon->flows_ = TRY(FlowFeed::start({.path = settings.flow_socket, .node = settings.proxy.node_name}, *daemon->traffic_));
         daemon->traffic_->send_flows_to(daemon->flows_.get());

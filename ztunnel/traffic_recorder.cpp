@@ -85,6 +85,7 @@ class Recorder final : public TrafficRecorder {
           denies_(families.denies),
           crl_rejections_(families.crl_rejections),
           on_demand_dns_(families.on_demand_dns),
+          decision_level_(options.decisions_at_info ? base::log::Level::Info : base::log::Level::Debug),
           sockets_{families.sockets.with({"source"}), families.sockets.with({"destination"})} {
         for (auto& shard : shards_) shard = std::make_unique<Shard>(options.cached_sets);
     }
@@ -139,6 +140,7 @@ class Recorder final : public TrafficRecorder {
 
     void send_flows_to(FlowSink* sink) override { flows_ = sink; }
     [[nodiscard]] FlowSink* flows() const { return flows_; }
+    [[nodiscard]] base::log::Level decision_level() const { return decision_level_; }
 
     [[nodiscard]] std::vector<LiveConnection> live() const override {
         std::vector<LiveConnection> out;
@@ -198,6 +200,7 @@ class Recorder final : public TrafficRecorder {
     const base::metrics::Family<Counter> denies_;
     const base::metrics::Family<Counter> crl_rejections_;
     const base::metrics::Family<Counter> on_demand_dns_;
+    const base::log::Level decision_level_;
     const std::array<std::shared_ptr<Gauge>, 2> sockets_;
     std::array<std::unique_ptr<Shard>, kShards> shards_;
     mutable std::mutex dump_mutex_;
@@ -239,6 +242,7 @@ void Record::learn_destination(policy::Baggage baggage, std::string identity) {
 }
 
 void Record::judged(const policy::Decision& decision) {
+    log_decision(*facts_, decision, recorder_.decision_level());
     denied_ = decision.allowed ? std::optional<policy::Reason>() : decision.reason;
     if (!flow_) return;
     const std::scoped_lock lock(recorder_.shard(shard_).mutex);  // a resend reads it

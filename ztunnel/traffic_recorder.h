@@ -36,6 +36,7 @@ struct TrafficOptions {
     size_t series = 10'000;
     // Label sets that one shard remembers; twice as many at the most. A set is under 1 KiB and holds its workloads' records.
     size_t cached_sets = 1024;
+    bool decisions_at_info = false;  // AUTHZ_POLICY_INFO_LOGGING: what policies decide is logged at info, not debug
 };
 
 class TrafficRecorder : public Traffic, public FlowSource {

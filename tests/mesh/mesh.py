@@ -50,6 +50,7 @@ class Mesh:
         self.policies[name] = {"name": name, "namespace": "default", "scope": scope, "action": action, "dryRun": False, "rules": rules}
         for pod in pods:
             self.workloads[pod.name]["authorizationPolicies"].append(f"default/{name}")
+        return self.policies[name]
 
     def write(self):
         """In one step: a reader sees the old or the new file. Returns the workload name by which a dump shows that it was read."""

@@ -90,6 +90,28 @@ class Plaintext(Policies):
         self.assertEqual((line["policy"], line["reason"], line["src.addr"].split(":")[0]), ("default/strict", "denied_by_policy", w.pods.plain.v4))
 
 
+class Decisions(Policies):
+    def prepare(self):
+        super().prepare()
+        self.world.overrides["n2"] = {"AUTHZ_POLICY_INFO_LOGGING": "true"}
+        self.world.mesh.policy("only-client", "Allow", [[[{"principals": [principal(self.world.pods.client)]}]]], pods=[self.server])
+        self.world.mesh.policy("trial", "Deny", [[[{"destinationPorts": [7000]}]]], pods=[self.server])["dryRun"] = True
+
+    def test_decisions_are_logged_at_info_where_that_is_asked_for(self):
+        """Also what a policy on dry run would have done (contract 7.2)."""
+        w = self.world
+        self.assertEqual(self.call(w.pods.client), "answered")
+        self.assertEqual(self.call(w.pods.plain), "reset")
+
+        def said():
+            keys = ("level", "message", "policy", "decision", "reason", "src.identity")
+            return {tuple(line.get(key) for key in keys) for line in w.n2.lines() if line.get("scope") == "policy"}
+        identity, dry = w.pods.client.identity, ("info", "dry-run policy decision", "default/trial", "denied", "denied_by_policy")
+        want = {("info", "policy decision", "default/only-client", "allowed", "allowed_by_policy", identity), (*dry, identity), (*dry, None),
+                ("info", "policy decision", None, "denied", "denied_no_allow_matched", None)}
+        eventually(lambda: said() == want, lambda: str(said()))
+
+
 class Changes(Policies):
     def open_connections(self):
         """One through the tunnel, one in plaintext, both in use."""

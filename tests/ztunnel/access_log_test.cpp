@@ -131,3 +131,46 @@ TEST_CASE("access log: a deciding policy, an early deny, and a peer known by bag
           "warn\taccess\tconnection failed\tsrc.addr=[fd00::1]:1 dst.addr=10.0.0.1:15008 direction=\"outbound\" "
           "error=\"no such \\\"workload\\\"\"");
 }
+
+TEST_CASE("access log: what policies decide, at debug or info as it is set, and what a dry run would have") {
+    const SampleEnds e;
+    const policy::Policy deny(policy_spec("prod/no-web", policy::Scope::Global)), trial(policy_spec("prod/trial", policy::Scope::Global));
+    TrafficFacts f =
+        SampleEnds::between(SampleEnds::facts(Direction::Inbound, e.p1, e.p2), "10.77.1.2:5", "10.77.2.2:15008", "10.77.2.2:7000");
+    f.original_dst = SampleEnds::addr("10.77.2.2:7000");
+    policy::Decision denied, free;
+    denied.reason = policy::Reason::DeniedByPolicy;
+    denied.policy = &deny;
+    free.allowed = true;
+    free.reason = policy::Reason::AllowedNoAllowPolicy;
+    const std::string ends = " src.addr=10.77.1.2:5 src.identity=\"spiffe://cluster.local/ns/default/sa/client\" dst.addr=10.77.2.2:7000";
+    const auto lines_at = [&](bool info, const char* filter, const policy::Decision& decision) {
+        LogCapture capture(base::log::Format::Text, filter);
+        base::metrics::Registry registry;
+        const auto traffic = make_traffic(registry, {.decisions_at_info = info}).value();
+        const auto record = traffic->open(f);
+        record->judged(decision);
+        record->close(ResponseFlag::None, {});
+        auto lines = capture.lines();
+        for (std::string& line : lines) line = without_time(line);
+        return lines;
+    };
+    using Lines = std::vector<std::string>;
+    const char *quiet = "info,access=off", *loud = "debug,access=off";
+    const std::string said = "policy\tpolicy decision\tpolicy=\"prod/no-web\" decision=\"denied\" reason=\"denied_by_policy\"" + ends;
+    CHECK(lines_at(false, quiet, denied).empty());
+    CHECK(lines_at(false, loud, denied) == Lines{"debug\t" + said});
+    CHECK(lines_at(true, quiet, denied) == Lines{"info\t" + said});
+    CHECK(lines_at(true, quiet, free).empty());
+    CHECK(lines_at(true, loud, free) ==
+          Lines{"debug\tpolicy\tpolicy decision\tdecision=\"allowed\" reason=\"allowed_no_allow_policy\"" + ends});
+    const std::string dry = "info\tpolicy\tdry-run policy decision\t";
+    free.dry_run = policy::DryRun::WouldDeny;
+    free.dry_run_policy = &trial;
+    CHECK(lines_at(true, quiet, free) == Lines{dry + "policy=\"prod/trial\" decision=\"denied\" reason=\"denied_by_policy\"" + ends});
+    free.dry_run = policy::DryRun::WouldAllow;
+    CHECK(lines_at(true, quiet, free) == Lines{dry + "policy=\"prod/trial\" decision=\"allowed\" reason=\"allowed_by_policy\"" + ends});
+    free.dry_run = policy::DryRun::WouldDenyNoMatch;
+    free.dry_run_policy = nullptr;
+    CHECK(lines_at(true, quiet, free) == Lines{dry + "decision=\"denied\" reason=\"denied_no_allow_matched\"" + ends});
+}
