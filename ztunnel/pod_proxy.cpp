@@ -89,6 +89,7 @@ base::Result<std::unique_ptr<PodProxy>> PodProxy::start(WorkerContext& worker, s
         proxy->dns_ = TRY(DnsServer::start({worker.loop, worker.random, *proxy, place, worker.dns->settings, worker.dns->metrics},
                                            worker.dns->resolv_conf));
     }
+    if (!settings.tcp) return proxy;
     const base::IpAddr any = settings.sockets.ipv6 ? base::IpAddr{} : base::IpAddr::v4(0);
     struct Wanted {
         uint16_t port;

@@ -21,6 +21,7 @@ inline constexpr uint16_t kInboundHbonePort = 15008;
 struct ProxySettings {
     policy::Text network;
     std::string node_name;
+    bool tcp = true;                // ENABLE_PROXY: the data plane; off, pods get the DNS proxy alone
     bool follow_identities = true;  // shared mode: certificates of the node's workloads are prefetched and forgotten (contract 2.5)
     std::string trust_domain = "cluster.local", cluster_id = "Kubernetes";  // of a stand-in
     SocketOptions sockets;

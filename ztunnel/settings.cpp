@@ -122,7 +122,8 @@ void settle_proxy(const RawSettings& raw, uint64_t descriptors, Settings& to) {
     ProxySettings& p = to.proxy;
     p.network = policy::Text(raw.network);
     p.node_name = raw.node_name;
-    p.follow_identities = to.mode == ProxyMode::Shared;
+    p.tcp = to.proxy_enabled;
+    p.follow_identities = p.tcp && to.mode == ProxyMode::Shared;
     p.sockets.mark = raw.packet_mark.value_or(to.mode == ProxyMode::Shared ? kSharedMark : 0);
     p.sockets.keepalive.time = cast<std::chrono::seconds>(raw.keepalive_time);
     p.sockets.keepalive.interval = cast<std::chrono::seconds>(raw.keepalive_interval);

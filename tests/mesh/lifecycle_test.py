@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tunnel's process: readiness, drain, deadlines, pods that leave, a node agent that goes away, dedicated mode."""
+import socket
 
 import apps
+import dns
 from tunnel import ADMIN, READINESS, Tunnel, listens
 from waiting import Stopwatch, eventually
 from world import MeshCase
@@ -152,6 +154,29 @@ class Dedicated(MeshCase):
         self.assertEqual(len(tunnel.wait_access(2, direction="inbound", src_identity=w.pods.other.identity)), 2)
         # It asks for its own pod's certificate alone, whoever else is on the node (contract 2.5).
         self.assertEqual({one["identity"] for one in tunnel.config_dump()["certificates"]}, {w.pods.client.identity})
+
+
+class NamesAlone(Dedicated):
+    test_a_dedicated_tunnel_serves_one_pod_both_ways = None
+
+    def test_without_the_proxy_it_answers_names_and_takes_no_connection(self):
+        """ENABLE_PROXY=false (contract 10.2)"""
+        w = self.world
+        w.mesh.service("web", 1, [w.pods.server], {"80": 7000})
+        w.change()
+        env = {**w.tunnel_env("n1"), "PROXY_MODE": "dedicated", "PROXY_WORKLOAD_INFO": "default/client/client", "PACKET_MARK": "1337",
+               "ENABLE_PROXY": "false", "ISTIO_META_DNS_CAPTURE": "true"}
+        tunnel = w.tunnels["client"] = Tunnel(w.pods.client, w.folder / "dedicated", env).start().wait_ready()
+        packet = dns.question("web.default.svc.cluster.local", dns.A)
+        with w.pods.client.socket(kind=socket.SOCK_DGRAM) as asker:
+            asker.settimeout(30)
+            asker.connect(("127.0.0.1", 15053))
+            asker.sendall(packet)
+            self.assertEqual(dns.parse(asker.recv(65535))[1], {"10.77.99.1"})
+        for port in (15001, 15006, 15008):
+            self.assertFalse(listens(w.pods.client, port), port)
+        self.assertEqual(tunnel.config_dump()["certificates"], [])
+        self.assertFalse(tunnel.config_dump()["config"]["proxy"])
 
 
 class BusyPorts(Dedicated):
