@@ -3,6 +3,7 @@
 
 #include "agent/cluster/controller.h"
 #include "agent/cluster/to_json.h"
+#include "base/gzip.h"
 #include "base/log.h"
 
 namespace warren::cluster {
@@ -81,6 +82,7 @@ base::HttpResponse controller_metrics(const base::HttpRequest& request, base::me
     base::HttpResponse r =
         text(200, registry.render(open ? base::metrics::Exposition::OpenMetrics : base::metrics::Exposition::Prometheus));
     r.content_type = base::metrics::content_type(open);
+    base::gzip_if_accepted(request, r);
     return r;
 }
 

@@ -7,6 +7,7 @@
 #include "agent/node/page.h"
 #include "agent/node/pins.h"
 #include "agent/node/socket_sampler.h"
+#include "base/gzip.h"
 #include "base/ip.h"
 #include "base/log.h"
 
@@ -186,8 +187,10 @@ base::Result<void> Daemon::start_servers(std::function<void()> ask_end) {
     servers_.push_back(TRY(base::HttpServer::start(options, [this](const base::HttpRequest& request) {
         if (request.path != "/metrics") return text(404, "see /metrics\n");
         const bool open = base::metrics::accepts_openmetrics(request.accept);
-        return text(200, registry_.render(open ? base::metrics::Exposition::OpenMetrics : base::metrics::Exposition::Prometheus),
-                    base::metrics::content_type(open).data());
+        auto answer = text(200, registry_.render(open ? base::metrics::Exposition::OpenMetrics : base::metrics::Exposition::Prometheus),
+                           base::metrics::content_type(open).data());
+        base::gzip_if_accepted(request, answer);
+        return answer;
     })));
     options.name = "readiness";
     options.addresses = TRY(addresses(settings_.ready_address, "ready.address"));

@@ -205,6 +205,21 @@ class UnderController(Joined):
         self.assertTrue(asked("n2", "spiffe://cluster.local/node/n1").startswith("UNAUTHENTICATED"))
 
 
+class Pages(Joined):
+    def test_metrics_are_compressed_for_who_takes_gzip(self):
+        w = self.world
+        eventually(lambda: self.call(w.pods.client) == "answered", "an answer")
+        node = w.lab.nodes["n1"]
+        for port in (15014, 15020, 15031):  # controller, tunnel, agent
+            url = f"http://127.0.0.1:{port}/metrics"
+            plain = node.run("curl", "-sf", url)
+            packed = int(node.run("curl", "-sf", "-H", "Accept-Encoding: gzip", "-o", "/dev/null", "-w", "%{size_download}", url))
+            self.assertLess(packed, len(plain) / 2, port)
+            families = {line.split()[2] for line in plain.splitlines() if line.startswith("# TYPE")}
+            unpacked = node.run("curl", "-sf", "--compressed", url)
+            self.assertEqual({line.split()[2] for line in unpacked.splitlines() if line.startswith("# TYPE")}, families)
+
+
 class RevokedWorkload(Joined):
     """A certificate that an operator revokes at the controller is worth nothing on any node, without anything carried there by hand."""
 
