@@ -69,6 +69,8 @@ for step in "${steps[@]}"; do
             done
             ;;
         repeat)
+            tests/mesh/peers.sh >/dev/null
+            tests/agent/xds/peers.sh >/dev/null
             build dev dev
             for ((run = 1; run <= ${REPEATS:-10}; run++)); do
                 folder=$results/repeat-$run

@@ -20,6 +20,7 @@ using istio::workload::Service;
 enum class Distribution : uint8_t { Any, Zone, Node };
 
 bool equals_ignoring_case(std::string_view a, std::string_view b) {
+    // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): the size is beside it
     return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
 }
 

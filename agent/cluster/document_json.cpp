@@ -106,6 +106,7 @@ base::Result<Document> document_from_json(std::string_view text, std::string_vie
     std::string thrown;
     bool done = false;
     try {
+        // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): the end is beside it
         done = nlohmann::json::sax_parse(Cursor(text.data(), &progress), Cursor(text.data() + text.size(), &progress), &sax);
     } catch (const std::exception& e) {
         thrown = builder.at(progress.line, "not readable as JSON: " + base::quoted(e.what()));

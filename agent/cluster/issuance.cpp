@@ -61,7 +61,7 @@ base::Error Issuance::refused(const AuditEvent& who, base::Error why) {
 // A flood is one line an interval, with a count: the log is no place to be flooded either.
 base::Error Issuance::limited(const AuditEvent& who, std::string_view key) {
     ++stats_.limited;
-    const base::Error why{Errc::Exhausted, 0, "", "too many requests of " + std::string(key)};
+    base::Error why{Errc::Exhausted, 0, "", "too many requests of " + std::string(key)};
     const auto verdict = repeats_.note(key);
     if (!verdict.log) return why;
     AuditEvent event = who;

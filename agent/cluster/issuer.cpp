@@ -46,6 +46,7 @@ base::Result<std::vector<X509*>> way_up(X509* from, const std::vector<X509Ptr>& 
                              X509_verify_cert_error_string(X509_STORE_CTX_get_error(context.get())));
     std::vector<X509*> way;
     STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(context.get());
+    way.reserve(static_cast<size_t>(std::max(sk_X509_num(chain), 0)));
     for (int i = 0; i < sk_X509_num(chain); ++i) way.push_back(sk_X509_value(chain, i));
     return way;
 }

@@ -82,7 +82,7 @@ std::vector<std::string> split(std::vector<std::string>& args) {
     return words;
 }
 
-int run(std::string command, std::vector<std::string> args) {
+int run(const std::string& command, std::vector<std::string> args) {
     if (command == "version") return std::puts("warren-controller " WARREN_VERSION) < 0;
     if (command == "settings") return std::fputs(controller_settings_reference().c_str(), stdout) < 0;
     if (command == "help") return std::fputs((kUsage + controller_settings_help()).c_str(), stdout) < 0;

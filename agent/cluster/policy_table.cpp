@@ -80,6 +80,7 @@ void PolicyTable::put_peer(const std::string& key, const PeerAuthentication* obj
 void PolicyTable::settle_namespace(const std::string& ns) {
     Namespace& of = peers_[ns];
     std::vector<const PeerAuthentication*> count;
+    count.reserve(of.objects.size());
     for (const auto& [key, object] : of.objects) count.push_back(&object);
     if (ns != settings_.root_namespace)
         if (const auto root = peers_.find(settings_.root_namespace); root != peers_.end())

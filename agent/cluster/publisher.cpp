@@ -39,7 +39,7 @@ void Publisher::changed(const Objects& objects, const std::vector<Change>& chang
     conversion_.report(problems);
     auto statuses = conversion_.take_status_changes();
     if (parts_.statuses) parts_.statuses(std::move(statuses));
-    for (const auto& [name, why] : resources_.refused()) problems.error(name + ": " + why);
+    for (const auto& [name, why] : resources_.refused()) problems.error(std::string(name).append(": ").append(why));
     const MeshResources::Changes made = resources_.take_changes();
     next.resources_set += made.set;
     next.resources_removed += made.removed;

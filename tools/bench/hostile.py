@@ -75,8 +75,11 @@ class Lab:
     def neighbour(self, seconds):
         """p99 in microseconds of a connection between other pods of the same two tunnels."""
         p = self.world.pods
-        out = last_json(p.client.run(BENCH, "load", "request", f"{p.other.v4}:{PORT}", "--connections", "1", "--bytes", "64",
-                                     "--seconds", str(seconds), deadline=seconds + 60))
+        for lasting in (seconds, 1.0, 5.0):  # a busy machine may not get to one answer in the fifth of a second of --quick
+            out = last_json(p.client.run(BENCH, "load", "request", f"{p.other.v4}:{PORT}", "--connections", "1", "--bytes", "64",
+                                         "--seconds", str(lasting), deadline=lasting + 60))
+            if out["ops"] > 0:
+                break
         return out["p99_us"], out["failed"]
 
     def counted(self):
