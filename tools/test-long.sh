@@ -64,8 +64,10 @@ for step in "${steps[@]}"; do
         chaos)
             build dev dev --target warren warren-agent warren-ztunnel warren-controller
             for round in $(seq "${CHAOS_ROUNDS:-10}"); do
-                WARREN_LONG=1 WARREN_BIN=$root/build/dev/bin WARREN_TESTS_FOLDER=$root/tests/lab \
-                    python3 -B tests/mesh/run.py upgrade_test.py chaos_test.py 2>&1 | tee "$results/chaos-$round.txt" || status=1
+                for file in upgrade_test.py chaos_test.py; do
+                    WARREN_LONG=1 WARREN_BIN=$root/build/dev/bin WARREN_TESTS_FOLDER=$root/tests/lab \
+                        python3 -B tests/mesh/run.py "$file" 2>&1 | tee "$results/chaos-$round-$file.txt" || status=1
+                done
             done
             ;;
         repeat)
