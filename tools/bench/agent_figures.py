@@ -39,11 +39,15 @@ def timed(condition, what, began, deadline=WAIT_S):
 
 # -- memory
 
+IDLE_S = 25  # what only the start needed is given back by then
+
+
 def memory(options):
     """The agent of a node with thirty pods in a mesh of 10,000 workloads."""
     pods, workloads = (4, 200) if options.quick else (30, 10_000)
 
     def prepare(world):
+        entry_a_line(world)
         pattern = world.mesh.workloads["server"]
         for i in range(workloads):
             world.mesh.workloads[f"w{i}"] = {**pattern, "uid": f"Kubernetes//Pod/default/w{i}", "name": f"w{i}", "node": "elsewhere",
@@ -51,6 +55,7 @@ def memory(options):
 
     lab = BenchLab(more=tuple((f"more{i}", 1, "other") for i in range(pods - 3)), relay=False, serving=(), prepare=prepare)
     with contextlib.closing(lab):
+        time.sleep(0 if options.quick else IDLE_S)
         status = agent_of(lab).status()
         return {"pods": len(status["pods"]), "workloads": workloads, "resident MB": round(resident(agent_of(lab).process.pid) / 1e6, 1),
                 "tunnel resident MB": round(lab.world.n1.resident_bytes() / 1e6, 1), "maps MB": round(map_bytes(status) / 1e6, 2),
@@ -69,12 +74,17 @@ def slab_bytes():
 
 # -- on demand
 
-def large(world, workloads, services):
-    """A mesh of so many beside the lab's own pods, ten endpoints a service."""
-    pods, write = world.mesh.workloads, world.mesh.write_text
-    # An entry a line: a flow sequence of this length is refused.
+def entry_a_line(world):
+    """How a large mesh has to be written: one sequence in brackets of more than a megabyte is refused."""
+    write = world.mesh.write_text
     world.mesh.write_text = lambda text: write("".join(
         f"{kind}:\n" + "".join(f"- {json.dumps(one)}\n" for one in entries) for kind, entries in json.loads(text).items() if entries))
+
+
+def large(world, workloads, services):
+    """A mesh of so many beside the lab's own pods, ten endpoints a service."""
+    pods = world.mesh.workloads
+    entry_a_line(world)
     for i in range(services):
         world.mesh.service(f"s{i}", 0, [], {"80": 8080})["vips"] = [f"/10.{64 + i // 62500}.{i // 250 % 250}.{i % 250}"]
     for i in range(workloads):
