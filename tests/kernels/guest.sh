@@ -145,7 +145,7 @@ check_judged() {
 
 check_tunnel() {
     check "plaintext from outside of the mesh is the tunnel's, which passes it on" eval '[ "$(curl -s -m 10 http://10.77.1.3:7000/)" = answer ]'
-    check "by way of 15006" counter_is inbound_plaintext 1
+    check "by way of 15006" [ "$(counter inbound_plaintext)" -ge 1 ] # a slow guest sends its SYN again
     kill -KILL $agent
     wait $agent 2>/dev/null
     check "without an agent the allowed is answered" ask a 10.77.1.3:7000
