@@ -100,7 +100,8 @@ base::Result<void> Controller::open_state() {
 base::Result<void> Controller::start_source() {
     std::set<std::string> trusted(settings_.trusted_accounts.begin(), settings_.trusted_accounts.end());
     if (settings_.source == ControllerSettings::SourceKind::Kubernetes) {
-        kube_ = TRY(KubeSide::create({settings_.kubeconfig, settings_.kube_context, settings_.mesh, trusted, own_name()}, clock_));
+        kube_ = TRY(KubeSide::create(
+            {settings_.kubeconfig, settings_.kube_context, settings_.mesh, trusted, own_name(), settings_.addresses}, clock_));
         source_ = &kube_->source();
     } else {
         FileSourceOptions options;
@@ -248,6 +249,7 @@ ControllerReport Controller::report() const {
     if (kube_) out.leader = kube_->leader();
     if (kube_) out.reviews = kube_->reviews();
     if (kube_) out.statuses = kube_->statuses();
+    if (kube_) out.addresses = kube_->addresses();
     const std::lock_guard lock(mutex_);
     out.authority_error = authority_error_;
     return out;

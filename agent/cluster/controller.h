@@ -45,6 +45,7 @@ struct ControllerReport {
     std::optional<kube::LeaderStats> leader;
     std::optional<kube::TokenReviewer::Stats> reviews;
     std::optional<StatusWriter::Stats> statuses;
+    std::optional<AddressWriter::Stats> addresses;
     std::vector<std::string> pending;  // of readiness
 };
 

@@ -129,6 +129,18 @@ void collect_statuses(const StatusWriter::Stats& s, bool leads, Collection& to) 
              leads ? static_cast<double>(s.waiting) : 0);
 }
 
+void collect_addresses(const AddressWriter::Stats& s, bool leads, Collection& to) {
+    const auto written = [&](const char* result, uint64_t value) {
+        to.counter("warren_controller_address_writes_total", "ServiceEntries whose hosts were given addresses by the replica that leads",
+                   {{"result", result}}, static_cast<double>(value));
+    };
+    written("written", s.writes);
+    written("error", s.errors);
+    to.gauge("warren_controller_addresses", "that hosts of ServiceEntries were given", {}, static_cast<double>(s.taken));
+    to.gauge("warren_controller_addresses_waiting", "ServiceEntries whose hosts the replica that leads has still to give addresses", {},
+             leads ? static_cast<double>(s.waiting) : 0);
+}
+
 void collect_process(const ControllerReport& r, Collection& to) {
     to.gauge("warren_controller_build_info", "1", {{"version", WARREN_VERSION}}, 1);
     to.gauge("warren_controller_heap_bytes", "in use", {}, static_cast<double>(::mallinfo2().uordblks));
@@ -147,7 +159,9 @@ std::unique_ptr<base::metrics::Registry::Subscription> publish_controller_metric
         collect_streams(now, to);
         collect_certificates(now, to);
         if (now.reviews) collect_reviews(*now.reviews, to);
-        if (now.statuses) collect_statuses(*now.statuses, now.leader && now.leader->leading, to);
+        const bool leads = now.leader && now.leader->leading;
+        if (now.statuses) collect_statuses(*now.statuses, leads, to);
+        if (now.addresses) collect_addresses(*now.addresses, leads, to);
         collect_process(now, to);
     });
 }

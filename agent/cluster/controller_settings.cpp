@@ -21,6 +21,8 @@ constexpr const char* kDefaultFile = "/etc/warren/controller.yaml";
 struct Raw {
     ControllerSettings to;
     std::string network, filter = "info";
+    bool allocate = true;
+    std::string allocate_v4 = AddressRanges{}.v4.to_string(), allocate_v6 = AddressRanges{}.v6.to_string();
     bool network_given = false;
     std::chrono::nanoseconds certificate = 24h, certificate_most = 24h * 90, root = 24h * 365 * 10, overlap = 48h;
 };
@@ -60,6 +62,9 @@ void declare_source(Schema& s, Raw& raw) {
     s.text(named("mesh.network", "local network, instead of the label"), raw.network);
     s.boolean(named("mesh.dry-run-policies", "send policies marked istio.io/dry-run, to be evaluated and not enforced"),
               to.mesh.dry_run_policies);
+    s.boolean(named("addresses.allocate", "give hosts of ServiceEntries without addresses their own, of kind kubernetes"), raw.allocate);
+    s.text(named("addresses.ipv4", "they are taken from; as no network of yours"), raw.allocate_v4);
+    s.text(named("addresses.ipv6", "likewise"), raw.allocate_v6);
 }
 
 void declare_authority(Schema& s, Raw& raw) {
@@ -107,6 +112,13 @@ void declare(Schema& schema, Raw& raw) {
     declare_ports(schema, raw);
 }
 
+Result<base::Cidr> range_of(const char* name, const std::string& text, bool v4) {
+    auto parsed = base::Cidr::parse(text);
+    if (!parsed) return std::move(parsed).error().with(name);
+    if (auto fits = check_range(*parsed, v4); !fits) return std::move(fits).error().with(name);
+    return *parsed;
+}
+
 Result<void> fit(Raw& raw) {
     ControllerSettings& to = raw.to;
     const auto seconds = [](std::chrono::nanoseconds value) { return std::chrono::duration_cast<std::chrono::seconds>(value); };
@@ -115,6 +127,9 @@ Result<void> fit(Raw& raw) {
     to.log_filter = std::move(*filter);
     if (!raw.network.empty()) to.mesh.network = raw.network;
     if (to.mesh.trust_domain.empty()) return base::invalid("mesh.trust-domain: is empty; give one, such as cluster.local");
+    const AddressRanges ranges{TRY(range_of("addresses.ipv4", raw.allocate_v4, true)),
+                               TRY(range_of("addresses.ipv6", raw.allocate_v6, false))};
+    if (raw.allocate) to.addresses = ranges;
     if (to.state.empty()) return base::invalid("state: is empty; give a folder");
     if (to.debounce_most < to.debounce) return base::invalid("xds.debounce-most: is less than xds.debounce; give at least as much");
     to.authority.state = to.state + "/authority";

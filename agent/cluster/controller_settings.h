@@ -3,6 +3,7 @@
 // before threads start. An error names the key, the value, what is allowed, and the place.
 #pragma once
 
+#include "agent/cluster/address_allocator.h"
 #include "agent/cluster/authority_types.h"
 #include "agent/cluster/convert.h"
 #include "base/config.h"
@@ -11,6 +12,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,7 +24,8 @@ struct ControllerSettings {
     std::string kubeconfig;  // empty: the pod's own, or $KUBECONFIG
     std::string kube_context;
 
-    Settings mesh;  // of the conversion
+    Settings mesh;                           // of the conversion
+    std::optional<AddressRanges> addresses;  // for hosts of ServiceEntries, of kind kubernetes; none: they get none
     std::string state = "/var/lib/warren-controller";
     std::string audit;           // empty: STATE/audit.log
     std::string public_folder;   // empty: STATE/public

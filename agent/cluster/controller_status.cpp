@@ -113,6 +113,9 @@ std::string status_json(const ControllerReport& r) {
                 {"certificates", certificates_json(r)},
                 {"authority", authority_json(r)}};
     if (r.leader) out["leader"] = {{"leading", r.leader->leading}, {"holder", r.leader->holder}, {"error", r.leader->last_error}};
+    if (r.addresses)
+        out["serviceEntryAddresses"] = {
+            {"taken", r.addresses->taken}, {"waiting", r.addresses->waiting}, {"error", r.addresses->last_error}};
     return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

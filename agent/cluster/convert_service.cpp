@@ -85,10 +85,7 @@ void add_entry_addresses(const ServiceEntry& entry, const std::string& host, con
         set_address(*added, network, address.ip);
         if (address.length) added->set_length(*address.length);
     }
-    const bool allocates = entry.addresses.empty() && entry.resolution != Resolution::None &&
-                           label(entry.meta.labels, keys::kAllocateAddress) != "false" &&
-                           (!is_wildcard(host) || entry.resolution == Resolution::DynamicDns);
-    if (!allocates) return;
+    if (!allocates_address(entry, host)) return;
     for (const auto& [of, ip] : entry.allocated)
         if (of == host) set_address(*to.add_addresses(), network, ip);
 }
@@ -132,6 +129,11 @@ bool ServiceInfo::same_as(const ServiceInfo& o) const {
 
 std::string service_hostname(std::string_view name, std::string_view ns, const Settings& settings) {
     return std::string(name).append(1, '.').append(ns).append(".svc.").append(settings.cluster_domain);
+}
+
+bool allocates_address(const ServiceEntry& entry, std::string_view host) {
+    return entry.addresses.empty() && entry.resolution != Resolution::None && label(entry.meta.labels, keys::kAllocateAddress) != "false" &&
+           (!is_wildcard(host) || entry.resolution == Resolution::DynamicDns);
 }
 
 ServiceInfo convert_service(const KubeService& service, const ServiceContext& context) {

@@ -45,6 +45,8 @@ struct ServiceContext {
     Diagnostics& problems;
 };
 
+// Whether a host of the entry has addresses of its own that the mesh gives it, in its status (Kubernetes contract 2.8).
+[[nodiscard]] bool allocates_address(const ServiceEntry& entry, std::string_view host);
 [[nodiscard]] std::string service_hostname(std::string_view name, std::string_view ns, const Settings& settings);
 // canonical is true; not for an ExternalName service.
 [[nodiscard]] ServiceInfo convert_service(const KubeService& service, const ServiceContext& context);

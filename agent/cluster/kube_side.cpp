@@ -69,6 +69,7 @@ base::Result<std::unique_ptr<KubeSide>> KubeSide::create(Options options, const 
     lists.key = "ca-crl.pem";
     out->lists_ = TRY(RootPublisher::create(*out->client_, std::move(lists), leading));
     out->statuses_ = std::make_unique<StatusWriter>(*out->client_, leading);
+    if (o.addresses) out->addresses_ = std::make_unique<AddressWriter>(*out->client_, leading, *o.addresses, o.mesh.revision);
     return out;
 }
 
@@ -88,11 +89,13 @@ void KubeSide::start() {
     roots_->start();
     lists_->start();
     statuses_->start();
+    if (addresses_) addresses_->start();
 }
 
 void KubeSide::stop() {
     if (stopped_.exchange(true)) return;
     if (source_) source_->stop();
+    if (addresses_) addresses_->stop();
     if (statuses_) statuses_->stop();
     if (lists_) lists_->stop();
     if (roots_) roots_->stop();
@@ -107,6 +110,11 @@ void KubeSide::set_trust(const Trust& trust) {
     if (listed_) lists_->set_root(trust.revocations_pem);
 }
 
-void KubeSide::objects_changed(const Objects& objects, std::span<const Change> changes) { pods_.update(objects, changes); }
+std::optional<AddressWriter::Stats> KubeSide::addresses() const { return addresses_ ? std::optional(addresses_->stats()) : std::nullopt; }
+
+void KubeSide::objects_changed(const Objects& objects, std::span<const Change> changes) {
+    pods_.update(objects, changes);
+    if (addresses_) addresses_->update(objects, changes);
+}
 
 }  // namespace warren::cluster

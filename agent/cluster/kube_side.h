@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // KubeSide: what the controller has to do with an API server: the source of objects, the review of tokens, the pods that callers claim to
-// be, and what the leading replica writes: the root certificate in every namespace and the conditions of objects. create, start, stop and
+// be, and what the leading replica writes: the root certificate in every namespace, the conditions of objects, and
+// addresses for hosts that have none. create, start, stop and
 // the destructor belong to one owner; the rest to any thread.
 #pragma once
 
+#include "agent/cluster/address_writer.h"
 #include "agent/cluster/caller.h"
 #include "agent/cluster/kube_source.h"
 #include "agent/cluster/node_authorizer.h"
@@ -50,7 +52,8 @@ class KubeSide final : public TokenReviewer {
         std::string kubeconfig, context;
         Settings mesh;
         std::set<std::string> trusted_accounts;
-        std::string lease_identity;  // no two replicas alike
+        std::string lease_identity;              // no two replicas alike
+        std::optional<AddressRanges> addresses;  // for hosts of ServiceEntries; none: they get none
     };
     static base::Result<std::unique_ptr<KubeSide>> create(Options options, const base::Clock& clock);
     ~KubeSide() override;
@@ -73,6 +76,7 @@ class KubeSide final : public TokenReviewer {
     [[nodiscard]] RootPublisher::Stats roots() const { return roots_->stats(); }
     [[nodiscard]] RootPublisher::Stats lists() const { return lists_->stats(); }
     [[nodiscard]] StatusWriter::Stats statuses() const { return statuses_->stats(); }
+    [[nodiscard]] std::optional<AddressWriter::Stats> addresses() const;
     [[nodiscard]] kube::TokenReviewer::Stats reviews() const { return reviewer_->stats(); }
 
   private:
@@ -87,6 +91,7 @@ class KubeSide final : public TokenReviewer {
     std::unique_ptr<RootPublisher> roots_, lists_;
     bool listed_ = false;  // of who calls set_trust
     std::unique_ptr<StatusWriter> statuses_;
+    std::unique_ptr<AddressWriter> addresses_;  // null: switched off
     std::atomic<bool> stopped_{false};
 };
 

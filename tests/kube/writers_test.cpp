@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a controller writes, and whom it asks about tokens, against a real API server.
+#include "agent/cluster/address_writer.h"
 #include "agent/cluster/root_publisher.h"
 #include "agent/cluster/status_writer.h"
 #include "agent/kube/leader.h"
@@ -327,5 +328,58 @@ TEST_CASE("kube: a gateway into another network says what became of it, and nobo
     const auto written = writer.stats();
     CHECK(written.errors == 0);
     CHECK(written.writes == 4);
+    (*source)->stop();
+}
+
+TEST_CASE("kube: hosts of a ServiceEntry are given addresses, and keep them") {
+    ApiServer server;
+    server.install_definitions();
+    const auto entry = [](const std::string& name, const std::string& spec) {
+        return "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: " + name +
+               ", namespace: default}\nspec: {ports: [{number: 80, name: http, protocol: HTTP}], " + spec + "}\n";
+    };
+    server.apply(entry("one", "hosts: [a.example, b.example], resolution: DNS") +
+                 entry("own", "hosts: [c.example], resolution: DNS, addresses: [192.0.2.1]"));
+    const auto path = [](const std::string& name) { return "/apis/networking.istio.io/v1/namespaces/default/serviceentries/" + name; };
+    REQUIRE(server.admin().merge(path("one") + "/status", R"({"status":{"conditions":[{"type":"Other","status":"True"}]}})"));
+    // What is written comes back by the watch, and from there to the nodes.
+    struct Handler : cluster::SourceHandler {
+        void changed(const cluster::Objects& objects, const std::vector<cluster::Change>& changes) override {
+            writer->update(objects, changes);
+            cluster::Diagnostics problems;
+            const auto sent = cluster::convert(objects, cluster::Settings(), problems);
+            const std::lock_guard lock(mutex);
+            addresses.clear();
+            for (const auto& [key, service] : sent.services) addresses[key] = service.addresses_size();
+        }
+        int count(const std::string& key) {
+            const std::lock_guard lock(mutex);
+            return addresses[key];
+        }
+        cluster::AddressWriter* writer = nullptr;
+        std::mutex mutex;
+        std::map<std::string, int> addresses;
+    } handler;
+    cluster::AddressWriter writer(server.admin(), [] { return true; }, {}, "default");
+    handler.writer = &writer;
+    writer.start();
+    auto source = cluster::KubeSource::create(server.endpoint());
+    REQUIRE(source);
+    (*source)->start(handler);
+    CHECK(eventually([&] { return handler.count("default/a.example") == 2 && handler.count("default/b.example") == 2; }, 60s));
+    const json status = get(server, path("one"))["status"];
+    REQUIRE(status["addresses"].size() == 4);
+    CHECK(told({{"status", status}}, "Other") == "True ");
+    CHECK(get(server, path("own")).value("status", json::object()).empty());
+    CHECK(handler.count("default/c.example") == 1);
+
+    // Emptied by somebody, and one host less.
+    REQUIRE(server.admin().merge(path("one") + "/status", R"({"status":{"addresses":null}})"));
+    CHECK(eventually([&] { return get(server, path("one"))["status"].value("addresses", json()) == status["addresses"]; }, 60s));
+    REQUIRE(server.admin().merge(path("one"), R"({"spec":{"hosts":["b.example"]}})"));
+    CHECK(eventually([&] { return get(server, path("one"))["status"]["addresses"].size() == 2; }, 60s));
+    CHECK(get(server, path("one"))["status"]["addresses"][0] == status["addresses"][2]);
+    CHECK(eventually([&] { return handler.count("default/b.example") == 2 && writer.stats().waiting == 0; }, 60s));
+    CHECK(writer.stats().errors == 0);
     (*source)->stop();
 }

@@ -44,5 +44,7 @@ TEST_CASE("controller settings: a wrong one names itself") {
     CHECK(error({"--xds-debounce=2s", "--xds-debounce-most=1s"}).find("xds.debounce-most") != std::string::npos);
     CHECK(error({"--log-filter=a=b"}).find("log.filter") != std::string::npos);
     CHECK(error({"--source-kind=etcd"}).find("source.kind") != std::string::npos);
+    CHECK(error({"--addresses-ipv4=240.240.0.0"}).find("addresses.ipv4: '240.240.0.0/32' is no IPv4 prefix") == 0);
+    CHECK(error({"--addresses-ipv6=here"}).find("addresses.ipv6") != std::string::npos);
     CHECK(error({"--xds-listen=here"}).find("xds.listen") != std::string::npos);
 }
