@@ -105,6 +105,7 @@ void FlowFeed::run() {
             lost_.fetch_add(1, std::memory_order_relaxed);
         }
     }
+    lost_.fetch_add(events_.size(), std::memory_order_relaxed);
 }
 
 base::Result<base::Fd> FlowFeed::connect() const {
@@ -127,7 +128,7 @@ base::Result<base::Fd> FlowFeed::connect() const {
 void FlowFeed::session(int fd) {
     sequence_ = 0;
     writer_ = {};
-    in_writer_ = 0;
+    in_writer_ = taken_ = 0;
     // Ends that are queued already belong to flows which are not open any more, so they go after these.
     drain();
     std::erase_if(events_, [](const FlowEvent& event) { return !event.ended; });
@@ -154,8 +155,8 @@ bool FlowFeed::tell_open(int fd) {
 }
 
 bool FlowFeed::send_events(int fd) {
-    for (; !events_.empty(); events_.pop_front())
-        if (!send_flow(fd, events_.front())) return false;
+    for (; taken_ < events_.size(); ++taken_)
+        if (!send_flow(fd, events_[taken_])) return false;
     return flush(fd);
 }
 
@@ -176,13 +177,17 @@ bool FlowFeed::send_flow(int fd, const FlowEvent& event) {
 }
 
 bool FlowFeed::flush(int fd) {
-    if (writer_.empty()) return true;
+    const auto done = [this] {
+        events_.erase(events_.begin(), events_.begin() + static_cast<ptrdiff_t>(std::exchange(taken_, 0)));
+        return true;
+    };
+    if (writer_.empty()) return done();
     const size_t flows = std::exchange(in_writer_, 0);
     const std::string message = writer_.finish(++sequence_, lost_.load(std::memory_order_relaxed));
     for (;;) {
         if (::send(fd, message.data(), message.size(), MSG_NOSIGNAL) >= 0) {
             sent_.fetch_add(flows, std::memory_order_relaxed);
-            return true;
+            return done();
         }
         const int os = errno;
         if (os == EINTR) continue;
@@ -193,8 +198,7 @@ bool FlowFeed::flush(int fd) {
         if (last ? ::poll(&room, 1, kLastWordMs) <= 0 : !wait(fd, POLLOUT, -1) && !stopping_) break;
         if ((room.revents & (POLLERR | POLLHUP)) != 0) break;
     }
-    lost_.fetch_add(flows, std::memory_order_relaxed);
-    return false;
+    return false;  // no part of a message arrives: the next reader is told of its ends too, and of all that is open anyway
 }
 
 }  // namespace warren::ztunnel

@@ -68,6 +68,7 @@ class FlowFeed final : public FlowSink {
     base::Fd stop_, wake_;
     std::vector<std::unique_ptr<base::Mailbox>> queues_;
     std::deque<FlowEvent> events_;  // drained, not sent
+    size_t taken_ = 0;              // of those, from the front: in the message that is being made
     FlowBatchWriter writer_;
     size_t in_writer_ = 0;
     uint64_t sequence_ = 0;

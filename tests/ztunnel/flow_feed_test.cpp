@@ -257,6 +257,25 @@ TEST_CASE("flow feed: an agent that comes back is told what is open and what end
     CHECK(lab.feed->stats().lost == 0);
 }
 
+TEST_CASE("flow feed: ends that a reader left in its socket's way are told to the next") {
+    constexpr size_t kEnds = 4000;  // far more than a socket holds, no more than a queue
+    Lab lab;
+    auto agent = std::make_unique<Agent>(lab.path);
+    lab.start();
+    agent->accept();
+    for (size_t i = 0; i < kEnds; ++i) lab.open()->close(ResponseFlag::None, "");
+    lab.eventually([&] { return lab.feed->stats().sent > 0; });
+    agent.reset();
+    lab.eventually([&] { return !lab.feed->stats().connected; });
+    const size_t before = lab.feed->stats().sent;
+    CHECK(before < kEnds);
+    agent = std::make_unique<Agent>(lab.path);
+    agent->accept();
+    CHECK(agent->flows(kEnds - before).size() == kEnds - before);
+    lab.eventually([&] { return lab.feed->stats().sent == kEnds; });
+    CHECK(lab.feed->stats().lost == 0);
+}
+
 TEST_CASE("flow feed: an agent that does not read loses flows, and is told how many") {
     Lab lab;
     Agent agent(lab.path);
