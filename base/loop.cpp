@@ -171,8 +171,8 @@ Result<void> Loop::run_once(MonoTime deadline) {
     }
     now_ = steady_clock::now();
     in_batch_ = true;
-    deliver(events.data(), count);
     run_tasks();
+    deliver(events.data(), count);
     bump(counters_.timers_fired, timers_.advance(floor_ms(now_)));
     run_hooks();
     empty_graveyard();

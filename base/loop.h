@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loop: one epoll loop per worker thread. A batch is: wait, deliver I/O events, run posted tasks, fire timers, run the hooks of the batch's
-// end, destroy what was buried. Nothing on that path allocates; handlers, timers and hooks are members of the objects they serve.
+// Loop: one epoll loop per worker thread. A batch is: wait, run posted tasks, deliver I/O events, fire timers, run the hooks of the batch's
+// end, destroy what was buried. Tasks come first: a connection that arrives after a policy was posted is judged by it. Nothing on that path
+// allocates; handlers, timers and hooks are members of the objects they serve.
 //
 // Threads: whoever runs the loop owns it, and alone may call it; post(), stop() and stats() are for any thread, as long as the loop lives.
 // It may be made on one thread and run on another. Handlers, timers and hooks may die before the loop or after it.
