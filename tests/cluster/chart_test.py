@@ -209,8 +209,9 @@ def before():
 
 
 def install(*more):
-    run("helm", "install", "warren", root / "charts" / "warren", "-n", MESH, "--set", ",".join(("image.tag=test", *more)), "--wait",
-        "--timeout", "150s", timeout=200)
+    done = run(os.environ["WARREN"], "install", "--mesh-namespace", MESH, "--set", ",".join(("image.tag=test", *more)), "--wait", "150s",
+               timeout=200)
+    assert "Installed." in done.stdout, done.stdout
     for app in ("warren-agent", TUNNEL):
         assert set(mesh_pods(app)) == set(NODES), app
     for pod in get("pods", "-n", MESH)["items"]:
@@ -261,26 +262,28 @@ def over_the_mesh():
 
 
 def status_is_green():
-    """`warren status` of every node, through port-forward."""
+    """What an admin asks from outside: all nodes at once, then one of them."""
+    ask = lambda *words, **more: run(os.environ["WARREN"], *words, **more)  # noqa: E731
+    done = ask("status")  # there is no agent on this machine, and KUBECONFIG names a cluster
+    assert "asking the cluster of context" in done.stderr, done.stderr
+    nodes = json.loads(ask("--cluster", "-o", "json", "status").stdout)["nodes"]
+    assert [(n["node"], n["inOrder"]) for n in nodes] == [(n, True) for n in NODES], nodes
+    done = ask("--cluster", "check")
+    assert "0 errors" in done.stdout, done.stdout
     for node in NODES:
-        with contextlib.ExitStack() as stack:
-            at = {what: stack.enter_context(forwarded(mesh_pods(app)[node]["metadata"]["name"], port))
-                  for what, app, port in (("agent", "warren-agent", 15030), ("tunnel", TUNNEL, 15000))}
-            done = run(os.environ["WARREN"], "--agent", at["agent"], "--tunnel", at["tunnel"], "status", check=False)
-        assert done.returncode == 0, f"{node}: exit {done.returncode}\n{done.stdout}{done.stderr}"
-
-
-@contextlib.contextmanager
-def forwarded(pod, port):
-    """HOST:PORT of this machine that leads to the pod's port."""
-    process = subprocess.Popen(["kubectl", "port-forward", "-n", MESH, f"pod/{pod}", f":{port}"], stdout=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline()  # Forwarding from 127.0.0.1:40123 -> 15030
-        assert "127.0.0.1:" in line, f"port-forward of {pod}:{port}: {line}"
-        yield line.split()[2]
-    finally:
-        process.terminate()
-        process.wait()
+        for what, words in ((f"{node}, instance", ("status",)), (f"web-{node[1:]}", ("workloads",)), ("Available", ("certs",))):
+            done = ask("--on-node", node, *words)
+            assert what in done.stdout, f"{what} in {words} of {node}:\n{done.stdout}{done.stderr}"
+    live = subprocess.Popen([os.environ["WARREN"], "--on-node", "n1", "-o", "json", "flows", "--follow", "--from", "shop/c1", "--limit", "1"],
+                            stdout=subprocess.PIPE, text=True)
+    with live:
+        until("a flow in the live stream", lambda: fetch("shop", "c1", "http://web.shop", 5).returncode == 0 and live.poll() is not None)
+        assert json.loads(live.stdout.read())["node"] == "n1"
+    with tempfile.TemporaryDirectory() as folder:
+        ask("--on-node", "n2", "bug-report", f"{folder}/report.tar.gz")
+        files = run("tar", "-tf", f"{folder}/report.tar.gz").stdout
+        tunnel = mesh_pods(TUNNEL)["n2"]["metadata"]["name"]
+        assert all(part in files for part in (f"logs/{tunnel}.txt", "tunnel/config_dump.json", "controller/status.json")), files
 
 
 def host_network_pods():
@@ -489,15 +492,16 @@ def replace_under_load(sets):
 
 def upgrade():
     key = get("secret", "-n", MESH, "warren-ca")["data"]["ca-key.pem"]
-    run("helm", "upgrade", "warren", root / "charts" / "warren", "-n", MESH, "--set", "image.tag=test,ztunnel.logLevel=info\\,access=info",
-        "--wait", "--timeout", "150s", timeout=200)
+    run(os.environ["WARREN"], "upgrade", "--mesh-namespace", MESH, "--set", "ztunnel.logLevel=info\\,access=info", "--wait", "150s", timeout=200)
+    images = {c["image"] for pod in get("pods", "-n", MESH)["items"] for c in pod["spec"]["containers"]}
+    assert all(image.endswith(":test") for image in images), f"values of the installation are lost: {images}"
     assert get("secret", "-n", MESH, "warren-ca")["data"]["ca-key.pem"] == key, "an upgrade made another root"
     assert fetch("shop", "c1", "http://web.shop", 20).returncode == 0
 
 
 def uninstall():
     kubectl("delete", "peerauthentication", "-n", "shop", "--all")
-    run("helm", "uninstall", "warren", "-n", MESH, "--wait", "--timeout", "150s", timeout=200)
+    run(os.environ["WARREN"], "uninstall", "--mesh-namespace", MESH, "--wait", "150s", timeout=200)
     if "stand-in" in state:
         kubectl("delete", "-f", "-", "--ignore-not-found", text=state["stand-in"])
     until("the mesh's pods gone", lambda: not get("pods", "-n", MESH)["items"], 90)

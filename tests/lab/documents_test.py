@@ -10,7 +10,7 @@ from labcase import BINARIES, ROOT, LabCase, kernel
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "charts/warren/README.md")] + sorted((ROOT / "docs").glob("*.md"))
 # What this machine cannot do: tests/cluster/chart_test.py takes these steps in a real cluster. Here their words are looked at.
-CLUSTER = ("kubectl ", "helm ")
+CLUSTER = re.compile(r"kubectl |helm |warren (install|upgrade|uninstall)\b|warren .*--(cluster|on-node)\b")
 # These build the tree. tools/demo.sh ends in `warren-lab demo` with the same words, which story_test.py runs; tools/test.sh runs this test.
 BUILDS = ("tools/demo.sh", "tools/test.sh", "tools/test-long.sh")
 # Pages whose lines another test runs, with what they need set up.
@@ -41,7 +41,7 @@ def commands(wanted=lambda page, line: True):
 
 
 def in_cluster(_, line):
-    return line.startswith(CLUSTER)
+    return bool(CLUSTER.match(line))
 
 
 class Documents(LabCase):
@@ -141,6 +141,11 @@ class Documents(LabCase):
         self.assertGreater(len(found), 6)
         for page, line in found:
             with self.subTest(page=page, line=line):
+                if line.startswith("warren "):
+                    _, command, *words = line.split()
+                    everywhere = self.sh(f"{BINARIES}/warren --help").stdout
+                    own = [option for option in (w.partition("=")[0] for w in words if w.startswith("--")) if option not in everywhere]
+                    self.known("warren", [command], own)
                 for chart in re.findall(r" (charts/\S+)", line):
                     self.assertTrue((ROOT / chart / "Chart.yaml").exists())
                 for setting in re.findall(r"--set[ =](\S+)", line):

@@ -2,8 +2,11 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "tools/warren/check_command.h"
+#include "tools/warren/cluster.h"
+#include "tools/warren/cluster_check.h"
 #include "tools/warren/commands.h"
 #include "tools/warren/daemons.h"
+#include "tools/warren/kubectl.h"
 #include "tools/warren/mesh_file.h"
 #include "tools/warren/redact.h"
 #include "tools/warren/run_program.h"
@@ -48,6 +51,7 @@ class Report {
     void add_daemons();
     void add_machine();
     void add_logs(const std::string& folder);
+    void add_pod_logs(const Cluster& cluster);
 
     [[nodiscard]] base::Result<std::string> archive(int64_t mtime) {
         if (!missing_.empty()) files_.emplace_back(folder_ + "/missing.txt", redact_text(missing_));
@@ -108,6 +112,23 @@ void Report::add_logs(const std::string& folder) {
     }
 }
 
+void Report::add_pod_logs(const Cluster& cluster) {
+    std::ostringstream text, ignored;
+    Context to_json(text, ignored);
+    to_json.globals = context_.globals;
+    to_json.globals.output = "json";
+    (void)report(to_json, check_before_install(context_), false, Severity::Error);
+    add("check.json", text.str());
+    for (const MeshPod& pod : cluster.pods()) {
+        if (pod.part != MeshPod::Part::Controller && !cluster.is_chosen(pod.node)) continue;
+        std::vector<std::string> words = {"logs", "-n", pod.ns, pod.name, "--all-containers", "--tail=20000"};
+        add("logs/" + pod.name + ".txt", output_of(context_, kubectl(context_, words)));
+        if (!pod.restarted) continue;
+        words.emplace_back("--previous");
+        add("logs/" + pod.name + "-previous.txt", output_of(context_, kubectl(context_, words)));
+    }
+}
+
 base::Result<void> write_new(const std::string& path, const std::string& bytes) {
     const base::Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     if (!fd) return base::os_error("create", path);
@@ -128,8 +149,12 @@ base::Result<int> bug_report(const Context& context, const ReportOptions& option
     Report made(context, name);
     made.add("version.txt", std::string("warren " WARREN_VERSION "\n"));
     made.add_daemons();
-    made.add_machine();
-    made.add_logs(options.logs);
+    if (Cluster* cluster = TRY(cluster_of(context))) {
+        made.add_pod_logs(*cluster);
+    } else {
+        made.add_machine();
+        made.add_logs(options.logs);
+    }
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count();
     TRY(write_new(path, TRY(made.archive(seconds))));
     if (!made.missing().empty()) context.err << "not in the report:\n" << made.missing();

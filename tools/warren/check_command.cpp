@@ -5,6 +5,8 @@
 #include "tools/warren/check_cluster.h"
 #include "tools/warren/check_daemons.h"
 #include "tools/warren/check_host.h"
+#include "tools/warren/cluster.h"
+#include "tools/warren/cluster_check.h"
 #include "tools/warren/commands.h"
 #include "tools/warren/daemons.h"
 
@@ -63,14 +65,16 @@ Findings check_node(const Context& context) {
 }
 
 void add_check(CLI::App& app, Context& context) {
-    CLI::App* command =
-        app.add_subcommand("check", "is this node fit for the mesh: kernel, mounts, ports, clocks, conflicts; before an installation too");
+    CLI::App* command = app.add_subcommand("check",
+                                           "is this node fit for the mesh: kernel, mounts, ports, clocks, conflicts; with --cluster, is "
+                                           "that cluster; before an installation too");
     const auto options = std::make_shared<CheckOptions>();
     command->add_flag("-q,--quiet", options->quiet, "without what is in order");
     command->add_flag("--strict", options->strict, "warnings count for the exit code, not errors alone");
     command->callback([&context, options] {
         context.run = [&context, options]() -> base::Result<int> {
-            return report(context, check_node(context), options->quiet, options->strict ? Severity::Warning : Severity::Error);
+            const Findings findings = asks_cluster(context.globals) ? check_whole_cluster(context) : check_node(context);
+            return report(context, findings, options->quiet, options->strict ? Severity::Warning : Severity::Error);
         };
     });
 }

@@ -17,7 +17,8 @@ constexpr const char* kGlobal = "Global options";
 void add_globals(CLI::App& app, Context& context) {
     Globals& g = context.globals;
     const auto text = [&](const char* name, std::string& to, const char* variable, const char* what) {
-        return app.add_option(name, to, what)->envname(variable)->group(kGlobal)->capture_default_str();
+        auto* option = app.add_option(name, to, what)->group(kGlobal)->capture_default_str();
+        return *variable == '\0' ? option : option->envname(variable);
     };
     text("--agent", g.agent, "WARREN_AGENT_ADDRESS", "the agent's admin port: HOST:PORT or unix:/PATH")->type_name("ADDRESS");
     text("--tunnel", g.tunnel, "WARREN_TUNNEL_ADDRESS", "the tunnel's admin port")->type_name("ADDRESS");
@@ -36,6 +37,12 @@ void add_globals(CLI::App& app, Context& context) {
     text("--color", g.color, "WARREN_COLOR", "auto: on a terminal, unless NO_COLOR is set")
         ->type_name("WHEN")
         ->check(CLI::IsMember({"auto", "always", "never"}));
+    app.add_flag("--cluster", g.cluster, "ask a Kubernetes cluster, by kubectl, also where an agent runs here")->group(kGlobal);
+    text("--kubeconfig", g.kubeconfig, "", "of the cluster; nothing: as kubectl finds it")->type_name("FILE");
+    text("--context", g.kube_context, "", "of the kubeconfig; nothing: its current one")->type_name("NAME");
+    text("--mesh-namespace", g.mesh_namespace, "WARREN_NAMESPACE", "where the mesh is installed; nothing: wherever it is")
+        ->type_name("NAME");
+    text("--on-node", g.on_node, "", "of the cluster: whose daemons are asked; nothing: the first that is ready")->type_name("NAME");
     app.add_option("--timeout", g.timeout_s, "seconds to wait for an answer")
         ->envname("WARREN_TIMEOUT")
         ->type_name("SECONDS")
@@ -81,7 +88,7 @@ std::unique_ptr<CLI::App, void (*)(CLI::App*)> make_app(Context& context) {
     add_globals(*app, context);
     for (const auto add :
          {add_status, add_check, add_workloads, add_services, add_policies, add_certs, add_connections, add_flows, add_top, add_policy,
-          add_convert, add_config_dump, add_log_level, add_bug_report, add_lab, add_version, add_completion, add_man})
+          add_convert, add_config_dump, add_log_level, add_bug_report, add_install, add_lab, add_version, add_completion, add_man})
         add(*app, context);
     context.root = app.get();
     return app;

@@ -21,6 +21,7 @@ void add_config_dump(CLI::App& app, Context& context);
 void add_log_level(CLI::App& app, Context& context);
 void add_bug_report(CLI::App& app, Context& context);
 void add_convert(CLI::App& app, Context& context);
+void add_install(CLI::App& app, Context& context);  // and upgrade, uninstall
 void add_lab(CLI::App& app, Context& context);
 void add_version(CLI::App& app, Context& context);
 void add_completion(CLI::App& app, Context& context);

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <functional>
 #include <iosfwd>
+#include <memory>
 #include <string>
 
 namespace CLI {
@@ -36,7 +37,12 @@ struct Globals {
     std::string output = "table";
     std::string color = "auto";
     uint32_t timeout_s = 10;
+    // Of a Kubernetes cluster (cluster.h).
+    bool cluster = false;
+    std::string kubeconfig, kube_context, mesh_namespace, on_node;
 };
+
+class Cluster;
 
 struct Context {
     Context(std::ostream& o, std::ostream& e) : out(o), err(e) {}
@@ -44,10 +50,12 @@ struct Context {
     Globals globals;
     std::ostream& out;
     std::ostream& err;
-    bool terminal = false;                        // out is one
-    bool no_color = false;                        // NO_COLOR is set
-    std::function<base::Result<int>()> run = {};  // of the command given
-    const CLI::App* root = nullptr;               // lives as long as the parse
+    bool terminal = false;                          // out is one
+    bool no_color = false;                          // NO_COLOR is set
+    std::function<base::Result<int>()> run = {};    // of the command given
+    const CLI::App* root = nullptr;                 // lives as long as the parse
+    mutable std::shared_ptr<Cluster> cluster = {};  // of cluster_of()
+    mutable bool cluster_decided = false;
 
     [[nodiscard]] bool for_people() const { return globals.output == "table"; }
     [[nodiscard]] bool colour() const { return globals.color == "always" || (globals.color == "auto" && terminal && !no_color); }

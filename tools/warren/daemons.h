@@ -22,6 +22,9 @@ struct Daemon {
 
 // Errors say what to do. An answer other than 200 is one.
 [[nodiscard]] base::Result<std::string> ask(const Context& context, const Daemon& daemon, const std::string& path, bool post = false);
+// The same at another address than its own; any thread.
+[[nodiscard]] base::Result<std::string> ask_at(const Context& context, const Daemon& daemon, const std::string& address,
+                                               const std::string& path, bool post = false);
 [[nodiscard]] base::Result<Json> ask_json(const Context& context, const Daemon& daemon, const std::string& path);
 
 [[nodiscard]] base::Result<Json> agent_status(const Context& context);

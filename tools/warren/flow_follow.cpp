@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/flow_json.h"
 #include "proto/flow.grpc.pb.h"
+#include "tools/warren/cluster.h"
 #include "tools/warren/flow_source.h"
+#include "tools/warren/kubectl.h"
 
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
@@ -33,9 +35,21 @@ base::Result<bool> deliver(const v1::FlowBatch& batch, const FlowReader& reader)
     return batch.flows_size() != 0 || reader.history_over();
 }
 
+// The stream is a Unix socket of the node: the command runs there, and what it says is read here.
+base::Result<void> follow_in_pod(const Context& context, const MeshPod& agent, const FlowReader& reader) {
+    Child child = TRY(Child::start(
+        kubectl(context, {"exec", "-n", agent.ns, agent.name, "-c", agent.container, "--", "warren", "flows", "--follow", "-o", "json"}),
+        Child::Stderr::Shown));
+    while (const auto line = TRY(child.line(std::nullopt)))
+        for (Flow& flow : TRY(flows_of_text(*line + '\n', "the agent's flows")))
+            if (!reader.flow(std::move(flow))) return {};
+    return child.wait();
+}
+
 }  // namespace
 
 base::Result<void> follow_flows(const Context& context, const FlowReader& reader) {
+    if (Cluster* cluster = TRY(cluster_of(context))) return follow_in_pod(context, *TRY(cluster->pod(MeshPod::Part::Agent)), reader);
     const std::string& path = context.globals.flows_socket;
     if (::access(path.c_str(), R_OK | W_OK) != 0) {
         if (errno == EACCES || errno == EPERM)

@@ -10,7 +10,7 @@
 
 namespace warren::tools {
 
-// Standard output, cut at max_bytes; standard error is dropped. NotFound when there is no such program, Timeout when it was killed for it,
+// Standard output, its last line ended, cut at max_bytes; of standard error an error has the first line. NotFound when there is no such program, Timeout when it was killed for it,
 // Unavailable when it ended with a code other than 0.
 [[nodiscard]] base::Result<std::string> run_program(const std::vector<std::string>& command, std::chrono::milliseconds deadline,
                                                     size_t max_bytes);

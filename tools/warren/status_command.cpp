@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "tools/warren/cluster_status.h"
 #include "tools/warren/commands.h"
 #include "tools/warren/daemons.h"
 
@@ -112,6 +113,8 @@ void troubled_pods(const Context& context, const Json& status) {
 }
 
 base::Result<int> status(const Context& context) {
+    Cluster* cluster = TRY(cluster_of(context));
+    if (cluster != nullptr && context.globals.on_node.empty()) return status_of_nodes(context, *cluster);
     Table table({"PART", "STATE"});
     Json document = Json::object();
     bool answered = true, in_order = true;
@@ -146,9 +149,8 @@ base::Result<int> status(const Context& context) {
 }  // namespace
 
 void add_status(CLI::App& app, Context& context) {
-    app.add_subcommand("status", "is this node's mesh in order: agent, tunnel, pods, hooks")->callback([&context] {
-        context.run = [&context] { return status(context); };
-    });
+    app.add_subcommand("status", "is this node's mesh in order: agent, tunnel, pods, hooks; of a cluster: all its nodes")
+        ->callback([&context] { context.run = [&context] { return status(context); }; });
 }
 
 }  // namespace warren::tools

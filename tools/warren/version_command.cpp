@@ -24,7 +24,7 @@ base::Result<int> version(const Context& context, bool client_only) {
     if (!client_only) {
         add(agent_of(context), of_status(agent_of(context)));
         add(tunnel_of(context), of_dump());
-        if (!context.globals.controller.empty()) add(controller_of(context), of_status(controller_of(context)));
+        if (!controller_of(context).address.empty()) add(controller_of(context), of_status(controller_of(context)));
     }
     context.print(table, document);
     return kOk;
