@@ -23,8 +23,8 @@ bool is_object_name(std::string_view name) {
 
 std::string checked_name(const FieldMap& meta, std::string_view key, std::string absent) {
     const Node node = meta.get(key);
-    if (!node) return absent;
     std::string name = meta.text(key);
+    if (name.empty()) return absent;  // "" is the same as none
     if (!is_object_name(name)) meta.reading().refuse(node, base::quoted(name) + " is no name; use small letters, digits, '-' and '.'");
     return name;
 }

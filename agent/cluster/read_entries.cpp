@@ -17,8 +17,17 @@ EntrySpec read_entry(const FieldMap& spec) {
     // One of another network is reached through that network's gateway and needs no address of its own.
     if (spec && out.address.empty() && out.network.empty())
         spec.reading().refuse(spec.node(), "address is missing; give an address or a host name, or the network that it is in");
-    if (out.address.find('/') != std::string::npos)
+    const bool is_socket = out.address.starts_with("unix://");
+    if (out.address.find('/') != std::string::npos && !is_socket)
         spec.reading().refuse(spec.get("address"), base::quoted(out.address) + " is neither an address nor a host name");
+    // The API takes it, for proxies beside the application. Here it is a host name that nobody resolves, as with the reference: what else
+    // the object says counts.
+    if (is_socket)
+        spec.reading().problems.warning(
+            spec.get("address")
+                .refuse(base::quoted(out.address) +
+                        " is a socket of one machine, which node proxies cannot reach; give an address or a host name")
+                .detail);
     const FieldMap ports = spec.map("ports");
     for (const auto& [name, number] : ports.entries()) out.ports.emplace(name.text(), ports.port(name.text()));
     out.labels = spec.labels("labels");

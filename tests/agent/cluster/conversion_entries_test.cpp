@@ -54,6 +54,22 @@ TEST_CASE("conversion: an entry of another network needs no address") {
           std::vector<std::string>{"t.yaml:5: spec: address is missing; give an address or a host name, or the network that it is in"});
 }
 
+// The API takes unix://PATH, and the reference makes a host name of it. The endpoints beside it, and the service, are not to be lost.
+TEST_CASE("conversion: a socket for an address is a name that nobody resolves, and a warning") {
+    const Converted c = clean(entry("address: 'unix:///run/a'") +
+                              service_entry("hosts: [a.example], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], "
+                                            "endpoints: [{address: 10.0.0.1}, {address: 'unix:///run/b'}]"));
+    CHECK(c.workload(kEntry)["hostname"] == "unix:///run/a");
+    CHECK_FALSE(c.workload(kEntry).contains("addresses"));
+    CHECK(c.workload(kEndpoint + "unix:///run/b")["hostname"] == "unix:///run/b");
+    CHECK(c.workload(kEndpoint + "10.0.0.1")["services"].contains("ns1/a.example"));
+    REQUIRE(c.problems.warnings().size() == 2);
+    CHECK(c.problems.warnings()[0] ==
+          "t.yaml:5: spec.address: 'unix:///run/a' is a socket of one machine, which node proxies cannot reach; give an address or a host "
+          "name");
+    CHECK(converted(entry("address: 10.0.0.0/8")).problems.errors().size() == 1);
+}
+
 TEST_CASE("conversion: ports of entries") {
     const auto service = [](const std::string& target) {
         return object_yaml(

@@ -30,13 +30,16 @@ TEST_CASE("kubernetes objects: documents, lists and JSON") {
     ObjectReader reader;
     reader.add(yaml, "a.yaml");
     reader.add(R"({"apiVersion": "v1", "kind": "PodList", "items": [{"metadata": {"name": "j", "creationTimestamp": null}}]})", "b.json");
-    reader.add("{apiVersion: v1, kind: Namespace, metadata: {name: flow}}", "c.yaml");
+    reader.add("{apiVersion: v1, kind: Namespace, metadata: {name: flow, namespace: ''}}", "c.yaml");
+    reader.add("{apiVersion: v1, kind: Service, metadata: {name: s, namespace: ''}}", "d.yaml");  // "" and none are the same
     reader.add(R"([{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "k"}}])", "-");
     CHECK(reader.problems().errors() == std::vector<std::string>());
     REQUIRE(reader.objects().pods.size() == 3);
     CHECK(reader.objects().pods[0].meta.where == "a.yaml:3");
     CHECK(reader.objects().pods[1].meta.key() == "default/j");
     CHECK(reader.objects().nodes.size() == 1);
+    REQUIRE(reader.objects().services.size() == 1);
+    CHECK(reader.objects().services[0].meta.key() == "default/s");
     REQUIRE(reader.objects().namespaces.size() == 1);
     CHECK(reader.objects().namespaces[0].meta.labels.at("kubernetes.io/metadata.name") == "flow");
 }
