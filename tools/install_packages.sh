@@ -1,11 +1,20 @@
 #!/usr/bin/env bash
 # Installs the Debian packages of tools/packages.txt that are missing. Quick when none is. Needs root only when it installs.
+#
+#   tools/install_packages.sh            all of them
+#   tools/install_packages.sh --build    those that a build takes, none of the tests'
+#
 # Servers among them are for tests and the lab, which start their own: the machine's are neither started nor enabled by this.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 list=$here/packages.txt
 
-wanted=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$list" | awk '{print $1}' | sort)
+case "$*" in
+    "") cut= ;;
+    --build) cut='/^# -- test/q' ;;
+    *) sed -n '2,6p' "$0" >&2; exit 2 ;;
+esac
+wanted=$(sed -e "$cut" "$list" | sed -e 's/#.*//' -e '/^[[:space:]]*$/d' | awk '{print $1}' | sort)
 have=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 2>/dev/null | awk '$1 ~ /^.i/ {print $2}' | sort -u)
 missing=$(comm -23 <(echo "$wanted") <(echo "$have"))
 [ -n "$missing" ] || exit 0
