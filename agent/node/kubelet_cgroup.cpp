@@ -64,7 +64,7 @@ base::Result<std::vector<KubeletReport>> KubeletCgroup::find() const {
             return base::Error{base::Errc::Denied, 0, "kubelet",
                                program +
                                    " is in the root cgroup: every process of the node would count as a probe; start it in a cgroup of "
-                                   "its own (systemd does), or name one with kubelet.cgroup"};
+                                   "its own (systemd does), or name one with kubelet_cgroup"};
         }
         const bool known = std::any_of(out.begin(), out.end(), [&](const KubeletReport& r) { return r.id == cgroup.id; });
         if (!known)
@@ -90,7 +90,7 @@ base::Result<std::vector<KubeletReport>> KubeletCgroup::find() const {
     if (!out.empty()) return out;
     return base::Error{base::Errc::NotFound, 0, "kubelet",
                        "no process of this node runs kubelet, kubelite or k3s; probes are judged like any plaintext. Name its cgroup with "
-                       "kubelet.cgroup if it is called otherwise"};
+                       "kubelet_cgroup if it is called otherwise"};
 }
 
 base::Result<void> KubeletCgroup::refresh() {
