@@ -12,7 +12,9 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "charts/warren
 # What this machine cannot do: tests/cluster/chart_test.py takes these steps in a real cluster. Here their words are looked at.
 CLUSTER = re.compile(r"kubectl |helm |warren (install|upgrade|uninstall)\b|warren .*--(cluster|on-node)\b")
 # These build the tree. tools/demo.sh ends in `warren-lab demo` with the same words, which story_test.py runs; tools/test.sh runs this test.
-BUILDS = ("tools/demo.sh", "tools/test.sh", "tools/test-long.sh")
+BUILDS = ("tools/demo.sh", "tools/test.sh", "tools/test-long.sh", "tools/install_packages.sh")
+# These take a registry, a node, a package archive or an hour: what they name is looked for.
+ELSEWHERE_ALONE = ("docker ", "ctr ", "apt-get ", "cmake ", "tools/image.py ")
 # Pages whose lines another test runs, with what they need set up.
 ELSEWHERE = {"docs/cli.md": "tests/mesh/cli_test.py"}
 # Exit codes other than 0, by a part of the line: a question answered with no, a connection that is refused as the page says.
@@ -65,7 +67,7 @@ class Documents(LabCase):
                        "WARREN_FLOWS_SOCKET": str(lab.folder / "n1/flows.sock")}
         self.pages(lab, 5)
         others = ("docs/tunnel.md", "docs/controller.md")
-        found = commands(lambda page, line: not in_cluster(page, line) and not line.startswith(BUILDS) and page not in others)
+        found = commands(lambda page, line: not in_cluster(page, line) and not line.startswith(BUILDS + ELSEWHERE_ALONE) and page not in others)
         self.assertGreater(len(found), 7)
         last = []
         for page, line in found:
@@ -165,6 +167,27 @@ class Documents(LabCase):
                 if script == "tools/demo.sh":
                     said = self.sh(f"{script} --help", cwd=ROOT).stdout
                     self.assertTrue(all(word in said for word in words), said)
+
+    def test_lines_of_an_image_and_of_packages_name_what_there_is(self):
+        presets = {preset["name"] for preset in json.loads((ROOT / "CMakePresets.json").read_text())["configurePresets"]}
+        found = commands(lambda page, line: line.startswith(ELSEWHERE_ALONE))
+        self.assertEqual({line.split()[0] for _, line in found}, {word.strip() for word in ELSEWHERE_ALONE})
+        for page, line in found:
+            words = line.split()
+            with self.subTest(page=page, line=line):
+                if words[0] == "apt-get":
+                    for package in (word for word in words[2:] if not word.startswith("-")):
+                        self.sh(f"dpkg -s {package}")
+                if words[0] == "docker":
+                    for argument in re.findall(r"--build-arg (\w+)=", line):
+                        self.assertIn(f"ARG {argument}", (ROOT / "Dockerfile").read_text())
+                if words[0] == "tools/image.py":
+                    said = self.sh("tools/image.py --help", cwd=ROOT).stdout
+                    self.assertTrue(all(word in said for word in words if word.startswith("--")), said)
+                for preset in re.findall(r"--preset (\w+)", line):
+                    self.assertIn(preset, presets)
+                for target in re.findall(r"warren[\w-]*", line.partition("--target")[2]):
+                    self.assertTrue((BINARIES / target).exists(), target)
 
     def test_no_command_hides_in_a_fence_that_is_not_for_the_shell(self):
         for page in PAGES:
