@@ -3,6 +3,8 @@
 #include "base/bytes.h"
 #include "tests/agent/cluster/conversion_fixture.h"
 
+#include <algorithm>
+
 using namespace warren::cluster;
 
 namespace {
@@ -87,6 +89,19 @@ std::string strictness(const std::string& objects) {
     for (const auto& [key, policy] : c.outputs.authorizations)
         if (key.find("converted_peer") != std::string::npos) out += " -> " + notation(policy);
     return out;
+}
+
+// Whether a converted mTLS mode refuses the peer there (contract 3.1), of the fields that such policies have.
+bool denies(const istio::security::Authorization& policy, uint32_t port, bool identity) {
+    const auto matches = [&](const istio::security::Match& m) {
+        const auto holds = [&](const auto& ports) { return std::find(ports.begin(), ports.end(), port) != ports.end(); };
+        if (!m.destination_ports().empty() && !holds(m.destination_ports())) return false;
+        return !holds(m.not_destination_ports()) && (m.not_principals().empty() || !identity);
+    };
+    return std::any_of(policy.rules().begin(), policy.rules().end(), [&](const auto& rule) {
+        return std::all_of(rule.clauses().begin(), rule.clauses().end(),
+                           [&](const auto& clause) { return std::any_of(clause.matches().begin(), clause.matches().end(), matches); });
+    });
 }
 
 const std::string kStatic = "istio-system/istio_converted_static_strict";
@@ -290,6 +305,60 @@ TEST_CASE("conversion: strict modes the reference loses are kept") {
     CHECK(strictness(mesh("STRICT") + own("PERMISSIVE", strict_9090)) == kConverted + kDeny + "G{[dp 9090; nP any]}");
     CHECK(strictness(mesh("STRICT") + ns1("UNSET") + own("DISABLE", strict_9090)) == kConverted + kDeny + "G{[dp 9090; nP any]}");
     CHECK(strictness(mesh("STRICT") + ns1("UNSET") + own("UNSET", open_9090)) == kConverted + kDeny + "G{[ndp 9090],[nP any]}");
+}
+
+// Contract 3.6: port before workload before namespace before mesh. One exception, too strict as with the reference: of what inherits
+// STRICT, ports on DISABLE are let off only beside one on PERMISSIVE.
+TEST_CASE("conversion: every combination of mTLS modes refuses plaintext where it is meant to, and nothing else") {
+    const std::vector<std::string> modes = {"", "UNSET", "DISABLE", "PERMISSIVE", "STRICT"};  // "": no such object, or port
+    const auto set = [](const std::string& mode) { return !mode.empty() && mode != "UNSET"; };
+    size_t seen = 0;
+    for (const std::string& of_mesh : modes) {
+        struct Case {
+            std::string ns, own, p8080, p9090;
+        };
+        std::vector<Case> cases;
+        std::string objects = of_mesh.empty() ? "" : mesh(of_mesh);
+        for (const std::string& ns : modes)
+            for (const std::string& own : modes)
+                for (const std::string& a : modes)
+                    for (const std::string& b : modes)
+                        if (!own.empty() || (a.empty() && b.empty())) cases.push_back({ns, own, a, b});
+        for (size_t i = 0; i < cases.size(); ++i) {
+            const std::string name = "n" + std::to_string(i);
+            objects += pod_yaml(name, "web-1");
+            if (!cases[i].ns.empty()) objects += peer("default", name, "{mtls: {mode: " + cases[i].ns + "}}");
+            if (cases[i].own.empty()) continue;
+            std::string ports;
+            if (!cases[i].p8080.empty()) ports += "8080: {mode: " + cases[i].p8080 + "}, ";
+            if (!cases[i].p9090.empty()) ports += "\"9090\": {mode: " + cases[i].p9090 + "}";
+            objects += peer("w", name,
+                            "{selector: {matchLabels: {app: web}}, mtls: {mode: " + cases[i].own + "}, portLevelMtls: {" + ports + "}}");
+        }
+        const Converted c = clean(objects);
+        for (size_t i = 0; i < cases.size(); ++i) {
+            const Case& one = cases[i];
+            INFO("mesh " << of_mesh << ", namespace " << one.ns << ", workload " << one.own << ", 8080 " << one.p8080 << ", 9090 "
+                         << one.p9090);
+            const auto names = c.pod("n" + std::to_string(i) + "/web-1").value("authorizationPolicies", std::vector<std::string>());
+            const std::string inherited = set(one.ns) ? one.ns : of_mesh;
+            const bool all_strict = inherited == "STRICT" && one.own == "UNSET" && one.p8080 != "PERMISSIVE" && one.p9090 != "PERMISSIVE";
+            const std::string rest = set(one.own) ? one.own : inherited;
+            for (const auto& [port, given] : {std::pair(8080U, one.p8080), std::pair(9090U, one.p9090), std::pair(7070U, std::string())}) {
+                const std::string mode = set(given) && !all_strict ? given : rest;
+                bool plain = false, known = false;
+                for (const std::string& name : names) {
+                    plain = plain || denies(c.outputs.authorizations.at(name), port, false);
+                    known = known || denies(c.outputs.authorizations.at(name), port, true);
+                }
+                INFO("port " << port);
+                CHECK(plain == (mode == "STRICT"));
+                CHECK_FALSE(known);
+            }
+            ++seen;
+        }
+    }
+    CHECK(seen == 2525);
 }
 
 TEST_CASE("conversion: the oldest of several mTLS modes counts") {
