@@ -6,8 +6,10 @@
 #include <climits>
 #include <cstring>
 
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 namespace warren::ztunnel {
@@ -169,6 +171,11 @@ std::optional<base::SockAddr> drawn_endpoint(int fd) {
 void reset_on_close(int fd) {
     const linger now{1, 0};
     (void)::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+size_t unacknowledged(int fd) {
+    int bytes = 0;
+    return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<size_t>(bytes) : 0;
 }
 
 base::Result<base::Fd> SocketStock::take(int family) {

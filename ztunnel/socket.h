@@ -73,6 +73,8 @@ void set_local_congestion(int fd, const SocketOptions& options);
 [[nodiscard]] std::optional<base::SockAddr> drawn_endpoint(int fd);
 // The next close sends RST instead of FIN: an aborted stream must not look like a clean end.
 void reset_on_close(int fd);
+// Bytes written that the other end's kernel has not acknowledged; 0 when the connection is gone.
+[[nodiscard]] size_t unacknowledged(int fd);
 
 // Sockets of one namespace, a few made ahead with one switch.
 class SocketStock {

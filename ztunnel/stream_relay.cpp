@@ -15,7 +15,11 @@ namespace warren::ztunnel {
 
 namespace {
 constexpr uint32_t kNoError = 0, kConnectError = 0xa;  // RFC 9113 7
-}
+
+// How often it is looked whether the application's kernel has acknowledged the last bytes, which no event tells, and how long without any
+// moving they are waited for: what a stalled application leaves lying is lost to it either way.
+constexpr uint16_t kLookFirst = 1, kLookSlowly = 50, kMostWait = 10'000;  // ms; a delayed acknowledgement takes 40
+}  // namespace
 
 base::Result<void> StreamRelay::start_relay(std::chrono::milliseconds half_closed_timeout) {
     half_closed_timeout_ = half_closed_timeout;
@@ -122,7 +126,7 @@ void StreamRelay::flush_to_app() {
     if (stream_end_ && !shut_) {
         shut_ = true;
         if (!app_eof_) ::shutdown(fd_.get(), SHUT_WR);  // else the close that follows says the same
-        if (half_closed_timeout_.count() > 0) loop_.arm(idle_, half_closed_timeout_);
+        if (half_closed_timeout_.count() > 0 && !last_bytes_) loop_.arm(idle_, half_closed_timeout_);
         maybe_done();
     }
 }
@@ -152,11 +156,32 @@ void StreamRelay::on_closed(const H2Reset* reset) {
     reset_on_close(fd_.get());
     if (revoked) return end({false, "the peer's certificate is revoked or not trusted any more", true});
     if (reset->local) return end({false, "tunnel closed"});
-    end({false, "stream reset by the peer, code " + std::to_string(reset->code), false, RelayEnd::By::Far});
+    error_ = "stream reset by the peer, code " + std::to_string(reset->code);
+    by_ = RelayEnd::By::Far;
+    begin_last_bytes();
+}
+
+// reset_on_close throws away what the kernel has not brought to the application yet, so the end waits for it.
+void StreamRelay::begin_last_bytes() {
+    if (!relaying_) return end({false, error_, false, by_});
+    last_bytes_ = true;
+    progress_mark_ = UINT64_MAX;
+    if (queue_ && !blocked_) flush_to_app();
+    if (!ended_) wait_for_last_bytes();
+}
+
+void StreamRelay::wait_for_last_bytes() {
+    const size_t missing = (queue_ ? queue_->bytes() : 0) + unacknowledged(fd_.get());
+    if (std::exchange(progress_mark_, missing) != missing) waited_ms_ = 0;
+    if (missing == 0 || waited_ms_ >= kMostWait) return end({false, error_, false, by_});
+    const uint16_t next = std::clamp(waited_ms_, kLookFirst, kLookSlowly);
+    waited_ms_ = static_cast<uint16_t>(waited_ms_ + next);
+    loop_.arm(idle_, std::chrono::milliseconds(next));
 }
 
 void StreamRelay::fail_app(int os) {
     if (ended_) return;
+    if (last_bytes_) return end({false, error_, false, by_});
     error_ = base::os_error_of(os != 0 ? os : ECONNRESET, "application").message();
     by_ = RelayEnd::By::Near;
     if (tunnel_ == nullptr) return end({false, error_, false, by_});
@@ -174,12 +199,13 @@ void StreamRelay::cut(std::string why) {
 }
 
 void StreamRelay::maybe_done() {
-    if (!app_eof_ || !shut_ || tunnel_ != nullptr || ended_) return;
+    if (!app_eof_ || !shut_ || tunnel_ != nullptr || ended_ || last_bytes_) return;
     end({true, {}});
 }
 
 // Half-closed and no byte either way for a whole period: nobody will finish this any more.
 void StreamRelay::on_idle() {
+    if (last_bytes_) return wait_for_last_bytes();
     const uint64_t now = from_app_ + to_app_;
     if (std::exchange(progress_mark_, now) != now) {
         loop_.arm(idle_, half_closed_timeout_);

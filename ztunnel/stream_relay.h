@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // StreamRelay: one HTTP/2 stream of a tunnel coupled with one TCP socket of an application, both directions (data-plane contract 4.7).
 // Half-close travels both ways. An abort never looks like a clean end: a reset or error of the socket resets the stream with
-// CONNECT_ERROR (RFC 9113 8.5), a stream that is reset before its END_STREAM resets the socket. A slow application stalls its own stream
-// only: its credit is returned when bytes have left, the connection's at once.
+// CONNECT_ERROR (RFC 9113 8.5), a stream that is reset before its END_STREAM resets the socket, once the application's kernel has what came
+// before: stock Envoy resets the CONNECT of every connection that its HTTP layer closes, right behind the answer. A slow application stalls
+// its own stream only: its credit is returned when bytes have left, the connection's at once.
 //
 // Belongs to one worker thread. Derived classes decide what stands at its two ends (outbound.h, inbound.h); they are told the end once
 // and bury themselves.
@@ -94,6 +95,8 @@ class StreamRelay : public base::IoHandler, public H2Stream, public Deliverable,
     void flush_to_app();
     void fail_app(int os);
     void maybe_done();
+    void begin_last_bytes();
+    void wait_for_last_bytes();
     void end(RelayEnd how);
     SliceQueue& queue() {
         if (!queue_) queue_ = std::make_unique<SliceQueue>();
@@ -109,7 +112,7 @@ class StreamRelay : public base::IoHandler, public H2Stream, public Deliverable,
     std::chrono::milliseconds half_closed_timeout_{0};
     uint64_t from_app_ = 0;
     uint64_t to_app_ = 0;
-    uint64_t progress_mark_ = 0;  // bytes both ways at the last idle check
+    uint64_t progress_mark_ = 0;  // bytes both ways at the last idle check; of the last bytes, those that the application lacks
     std::string error_;
     RelayEnd::By by_ = RelayEnd::By::Unknown;  // of error_
     bool relaying_ = false;
@@ -119,7 +122,9 @@ class StreamRelay : public base::IoHandler, public H2Stream, public Deliverable,
     bool stream_end_ = false;  // END_STREAM was received
     bool shut_ = false;        // and passed on
     bool blocked_ = false;     // the application's socket is full
+    bool last_bytes_ = false;  // the peer reset the stream; what it sent before is on its way
     bool ended_ = false;
+    uint16_t waited_ms_ = 0;  // for the last bytes, without any moving
 };
 
 }  // namespace warren::ztunnel

@@ -154,6 +154,22 @@ class Waypoint(MeshCase):
                          (f"{w.pods.plain.v4}:15008", f"{self.VIP}:80", self.IDENTITY))
         self.assertEqual(out[0]["dst.service"], "web.default.svc.cluster.local")
 
+    def test_an_answer_that_ends_its_connection_arrives_whole(self):
+        """Envoy resets the CONNECT right behind it."""
+        w = self.world
+        self.serve_http()
+        for _ in range(10):
+            self.assertEqual(w.pods.client.run("curl", "-sS", "--fail", "-H", "Connection: close", f"http://{self.VIP}/hello"), "hello\n")
+
+    def test_a_pod_of_its_own_passes_the_waypoint(self):
+        w = self.world
+        w.mesh.workloads["server"]["waypoint"] = {"destination": f"/{w.pods.plain.v4}", "hboneMtlsPort": 15008}
+        w.change()
+        self.serve_http()
+        eventually(lambda: w.pods.client.run("curl", "-s", f"http://{w.pods.server.v4}:8080/hello", check=False) == "hello\n" and self.peer.access(),
+                   "the pod by its waypoint")
+        self.assertIn(f"svc={w.pods.server.v4}:8080", self.peer.access()[-1])
+
     def test_tcp_passes_the_waypoint(self):
         w = self.world
         w.server(w.pods.server, 7001, apps.count_then_answer)

@@ -5,7 +5,7 @@ import struct
 
 import apps
 from ca import Authority
-from hbone import (END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, Hbone, Refused, context, frame, frame_types, header_block,
+from hbone import (ACK, DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, Hbone, Refused, context, frame, frame_types, header_block,
                    status_and_rest)
 from mesh import Mesh, principal
 from waiting import PATIENCE_S, eventually
@@ -265,6 +265,24 @@ class OddServers(MeshCase):
         self.serve(self.world.ca, frame(SETTINGS), frame(RST_STREAM, 0, 1, struct.pack("!I", 2)))
         flags, error = self.flag_of_a_call()
         self.assertEqual(flags, {"H2_HANDSHAKE_FAILURE"}, error)
+
+    def check_before_a_reset(self, size):
+        """Envoy ends every CONNECT so whose connection its HTTP layer closes."""
+        payload = bytes(range(256)) * (size // 256)
+        data = b"".join(frame(DATA, 0, 1, payload[at:at + 16384]) for at in range(0, size, 16384))
+        self.serve(self.world.ca, frame(SETTINGS), frame(SETTINGS, ACK) + frame(HEADERS, END_HEADERS, 1, header_block([(":status", "200")])) +
+                   data + frame(RST_STREAM, 0, 1, struct.pack("!I", 10)))
+        with apps.connect(self.world.pods.client, self.world.pods.plain.v4, 7000) as connection:
+            connection.sendall(b"ping")
+            self.assertEqual(apps.read_exactly(connection, size), payload)
+            self.assertEqual(apps.end_of(connection), "reset")
+        self.world.n1.wait_access(direction="outbound", bytes_recv=size, error="stream reset by the peer, code 10")
+
+    def test_a_word_before_a_reset_arrives(self):
+        self.check_before_a_reset(256)
+
+    def test_bulk_before_a_reset_arrives_whole(self):
+        self.check_before_a_reset(2 << 20)
 
     def check_status(self, status, text):
         """Every status but 200 is a failure (contract 4.5)."""
