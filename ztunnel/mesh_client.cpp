@@ -88,13 +88,20 @@ void MeshUpdates::release_waiters(const xds::Update& update) {
     std::unordered_set<std::string_view> named(update.removed.begin(), update.removed.end());
     for (const xds::Resource& resource : update.resources) named.insert(resource.name);
     const auto now = feed_.snapshot();
+    // Nobody is found by an address that is a node's, and that is the answer to whoever asked for it.
+    std::unordered_set<std::string> of_hosts;
+    for (const xds::Resource& resource : update.resources) {
+        const policy::Workload* w = now->workload(resource.name);
+        if (w == nullptr || w->network_mode != policy::NetworkMode::HostNetwork) continue;
+        for (const base::IpAddr& ip : w->addresses) of_hosts.insert(demand_name({w->network, ip}));
+    }
     const auto is_removed = [&](std::string_view name) {
         return std::find(update.removed.begin(), update.removed.end(), name) != update.removed.end();
     };
     using Answer = OnDemand::Answer;
     on_demand_->answered(
         [&](const std::string& name) {
-            if (demand_is_there(*now, name)) return Answer::Yes;
+            if (demand_is_there(*now, name) || of_hosts.contains(name)) return Answer::Yes;
             if (!named.contains(name)) return Answer::No;
             if (is_removed(name)) return Answer::Yes;
             const policy::ServiceEntry* service = now->service(name);

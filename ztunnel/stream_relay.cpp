@@ -104,7 +104,8 @@ void StreamRelay::left_queue(size_t n) {
 
 void StreamRelay::deliver() {
     if (ended_) return;
-    if (relaying_ && !blocked_) flush_to_app();
+    // Nothing waits any more where a reset in the same chunk has had it flushed already.
+    if (relaying_ && !blocked_ && queue_) flush_to_app();
     if (queue_) queue_->settle();
 }
 

@@ -173,6 +173,20 @@ TEST_CASE("mesh client: names on demand are answered by their record, by their a
     CHECK(known("ns/none"));
 }
 
+TEST_CASE("mesh client: an address that only pods on the host network have is answered, and nobody is found by it") {
+    OnDemand table({.max_names = 16});
+    World w(&table);
+    for (const char* name : {"/10.0.0.5", "/10.0.0.6"}) table.hint(name);
+    const auto known = [&](const std::string& name) { return table.known({&name, 1}, w.feed.snapshot()->version()); };
+    istio::workload::Address host;
+    REQUIRE(host.ParseFromString(address("a", kIp)));
+    host.mutable_workload()->set_network_mode(istio::workload::HOST_NETWORK);
+    (void)w.addresses({{"a", host.SerializeAsString()}});
+    CHECK(known("/10.0.0.5"));
+    CHECK_FALSE(known("/10.0.0.6"));
+    CHECK(w.feed.snapshot()->workload(policy::NetworkAddress{{}, *base::IpAddr::parse("10.0.0.5")}) == nullptr);
+}
+
 TEST_CASE("mesh client: records that nobody uses any more leave the mesh, those of this node and of names in use stay") {
     OnDemand table({.unused = 1min, .max_names = 16});
     World w(&table);
