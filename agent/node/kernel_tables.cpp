@@ -50,8 +50,14 @@ void KernelTables::note(const base::Result<void>& written, size_t rows, const ch
 bool KernelTables::update(std::shared_ptr<const policy::Snapshot> snapshot, std::span<const LocalPod> pods,
                           const std::function<void()>& before_write) {
     const auto begun = std::chrono::steady_clock::now();
-    if (!view_.update(std::move(snapshot), pods) && swept_) return false;
+    const bool pods_changed = view_.update(std::move(snapshot), pods);
     const bool first = !std::exchange(swept_, true);
+    if (!pods_changed && !first) {
+        // A service may have changed all the same: its waypoint, its ports, its endpoints on other nodes.
+        write(services_.update(view_));
+        write_ranges();
+        return false;
+    }
     const VerdictChange change = verdicts_.update(view_);
     if (auto kept = policies_.keep(verdicts_.policy_ids()); !kept) {
         WARREN_LOG(kTables, base::log::Level::Warn, "names of policies are not kept over a restart: flow records will miss them",

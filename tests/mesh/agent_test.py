@@ -72,6 +72,17 @@ class Direct(ByAgent):
         self.assertEqual((flow[0]["requested_address"], flow[0]["destination_address"]), ("10.77.99.1:80", f"{w.pods.near.v4}:7000"))
         self.assertEqual(flow[0]["destination_service"], "default/web.default.svc.cluster.local")
 
+    def test_a_service_that_gets_a_waypoint_is_drawn_no_more(self):
+        """No pod changes with it. The waypoint does not answer: refused, and not straight to the pod."""
+        w = self.world
+        w.mesh.service("web", 1, [w.pods.near], {"80": "7000"})
+        w.change()
+        eventually(lambda: self.agent.status()["tables"]["service_addresses_drawn"] == 2, lambda: self.agent.status()["tables"])
+        w.mesh.service("web", 1, [w.pods.near], {"80": "7000"}, waypoint={"destination": f"/{w.pods.plain.v4}", "hboneMtlsPort": 15008})
+        w.change()
+        eventually(lambda: self.agent.status()["tables"]["service_addresses_drawn"] == 0, lambda: self.agent.status()["tables"])
+        self.assertEqual(apps.call(w.pods.client, "10.77.99.1", 80), "reset")
+
     def test_the_tunnel_honours_the_endpoint_that_the_kernel_drew(self):
         """Two endpoints, one here and one away: each connection ends where it was drawn to, and both are drawn."""
         w = self.world
