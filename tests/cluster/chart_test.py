@@ -20,34 +20,12 @@ import sys
 import tempfile
 import time
 
+from kit import apply, client, fetch, get, kubectl, on_node, policy, run, say, service, until, web
+from waypoint import through_a_waypoint
+
 root = pathlib.Path(sys.argv[1])
-here = root / "tests" / "cluster"
 MESH, AGENT, TUNNEL = "warren-system", "warren-agent", "warren-ztunnel"
 NODES = ("n1", "n2")
-began = time.monotonic()
-
-
-def say(text):
-    print(f"[{time.monotonic() - began:6.1f}] {text}", flush=True)
-
-
-def run(*command, check=True, text=None, timeout=60):
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout)
-    if check and done.returncode != 0:
-        raise AssertionError(f"{' '.join(map(str, command))}: {done.stderr.strip() or done.stdout.strip()}")
-    return done
-
-
-def kubectl(*args, **more):
-    return run("kubectl", *args, **more)
-
-
-def get(*args):
-    return json.loads(kubectl("get", *args, "-o", "json").stdout)
-
-
-def apply(*objects):
-    kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
 
 class Api:
@@ -84,26 +62,6 @@ class Api:
             yield time.monotonic(), event["type"], event["object"]
 
 
-def on_node(node, script, check=True):
-    return run(here / "cluster.sh", "exec", node[1:], "bash", "-c", script, check=check).stdout
-
-
-def until(what, condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            value = condition()
-        except (AssertionError, KeyError, IndexError) as error:
-            value, last = None, error
-        else:
-            last = value
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what}; last: {last}")
-        time.sleep(0.2)
-
-
 # -- what a node looks like, for "as before"
 
 def node_state(node):
@@ -129,35 +87,6 @@ def pod_state(ns):
     return out
 
 
-# -- the application
-
-def web(ns, name, node):
-    return {
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": ns, "labels": {"app": "web"}},
-        "spec": {"nodeName": node, "terminationGracePeriodSeconds": 1, "containers": [{
-            "name": "web", "image": "docker.io/kl/tool:1", "imagePullPolicy": "IfNotPresent", "command": ["kltool", "serve", ":8080"],
-            # One refusal counts; slowness of a busy machine does not.
-            "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 1},
-            "livenessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 3}}]}}
-
-
-def client(ns, name, node, command=("sleep", "100000")):
-    return {
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": ns, "labels": {"app": name}},
-        "spec": {"nodeName": node, "terminationGracePeriodSeconds": 0, "restartPolicy": "Never", "serviceAccountName": "default",
-                 "containers": [{"name": "client", "image": "docker.io/kl/tool:1", "imagePullPolicy": "IfNotPresent",
-                                 "command": list(command)}]}}
-
-
-def service(ns):
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": ns},
-            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}}
-
-
-def fetch(ns, pod, url, times=1):
-    return kubectl("exec", "-n", ns, pod, "--", "kltool", "get", url, str(times), check=False, timeout=120)
-
-
 def ready(ns):
     kubectl("wait", "-n", ns, "--for=condition=Ready", "pod", "--all", "--timeout=60s", timeout=90)
 
@@ -180,10 +109,6 @@ def tunnel_connections(node, **labels):
         if line.startswith("istio_tcp_connections_opened_total{") and all(f'{k}="{v}"' in line for k, v in labels.items()):
             total += float(line.rsplit(" ", 1)[1])
     return total
-
-
-def policy(kind, name, ns, spec):
-    return {"apiVersion": "security.istio.io/v1", "kind": kind, "metadata": {"name": name, "namespace": ns}, "spec": spec}
 
 
 # -- steps, in order
@@ -326,6 +251,10 @@ def denied():
     until("refused on the same node", lambda: fetch("shop", "c1", f"http://{web1}:8080").returncode != 0, 20)
     kubectl("delete", "authorizationpolicy", "-n", "shop", "nobody")
     until("allowed again", lambda: all(fetch("shop", "c1", f"http://{w}:8080").returncode == 0 for w in (web1, web2)), 20)
+
+
+def waypoint():
+    through_a_waypoint(MESH)
 
 
 def network_policies():
@@ -515,8 +444,8 @@ def uninstall():
     assert fetch("shop", "c1", "http://web.shop", 20).returncode == 0, "the application does not work without the mesh"
 
 
-STEPS = [before, install, enrol_running_pods, over_the_mesh, host_network_pods, status_is_green, strict, denied, network_policies,
-         new_pods_are_captured_first, rolling_update, upgrade, status_is_green, uninstall]
+STEPS = [before, install, enrol_running_pods, over_the_mesh, host_network_pods, status_is_green, strict, denied, waypoint,
+         network_policies, new_pods_are_captured_first, rolling_update, upgrade, status_is_green, uninstall]
 
 
 def telling(log):

