@@ -244,6 +244,34 @@ def strict():
         assert status["ready"] and status["restartCount"] == 0, f"probes fail under STRICT: {status}"
 
 
+def both_families():
+    """As over_the_mesh and strict, with the pods' IPv6 addresses and a Service that has one of each family."""
+    both = service("shop", "both") | {"spec": {"ipFamilyPolicy": "RequireDualStack", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}}
+    apply(both)
+    virtual = get("service", "-n", "shop", "both")["spec"]["clusterIPs"]
+    at = {pod["metadata"]["name"]: [a["ip"] for a in pod["status"]["podIPs"]] for pod in get("pods", "-n", "shop")["items"]}
+    assert all([":" in a for a in addresses] == [False, True] for addresses in [virtual, *at.values()]), f"{virtual}, {at}"
+    for client in ("c1", "c2"):
+        for pod in ("web-1", "web-2"):
+            host = f"http://[{at[pod][1]}]:8080"
+            until(f"{client} to {host}", lambda: fetch("shop", client, host).returncode == 0, 30)
+            done = fetch("shop", client, host, 5)
+            assert done.returncode == 0 and done.stdout.count(f"host={pod} peer=[{at[client][1]}]:") == 5, done.stdout + done.stderr
+        for host in ("both.shop", *(f"[{a}]" if ":" in a else a for a in virtual)):
+            until(f"{client} to {host}", lambda: fetch("shop", client, f"http://{host}").returncode == 0, 30)
+            done = fetch("shop", client, f"http://{host}", 20)
+            assert done.returncode == 0 and "host=web-1" in done.stdout and "host=web-2" in done.stdout, done.stdout + done.stderr
+        found = kubectl("exec", "-n", "shop", client, "--", "kltool", "dns", "both.shop").stdout
+        assert all(a in found for a in virtual), f"{virtual} by name: {found}"
+    had = tunnel_connections("n2", reporter="destination", connection_security_policy="mutual_tls")
+    assert fetch("shop", "c1", f"http://[{at['web-2'][1]}]:8080", 10).returncode == 0
+    now = tunnel_connections("n2", reporter="destination", connection_security_policy="mutual_tls")
+    assert now - had >= 10, f"mutual TLS connections at n2: {had}, then {now}"
+    for pod in ("web-1", "web-2"):
+        assert fetch("outside", "stranger", f"http://[{at[pod][1]}]:8080").returncode != 0, f"plaintext to {pod} under STRICT"
+    kubectl("delete", "service", "-n", "shop", "both")
+
+
 def denied():
     apply(policy("AuthorizationPolicy", "nobody", "shop", {"action": "DENY", "rules": [{"to": [{"operation": {"ports": ["8080"]}}]}]}))
     web1, web2 = (get("pod", "-n", "shop", n)["status"]["podIP"] for n in ("web-1", "web-2"))
@@ -444,7 +472,7 @@ def uninstall():
     assert fetch("shop", "c1", "http://web.shop", 20).returncode == 0, "the application does not work without the mesh"
 
 
-STEPS = [before, install, enrol_running_pods, over_the_mesh, host_network_pods, status_is_green, strict, denied, waypoint,
+STEPS = [before, install, enrol_running_pods, over_the_mesh, host_network_pods, status_is_green, strict, both_families, denied, waypoint,
          network_policies, new_pods_are_captured_first, rolling_update, upgrade, status_is_green, uninstall]
 
 

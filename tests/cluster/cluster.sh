@@ -9,6 +9,7 @@ P=${KL_PREFIX:-kl}                # prefix of network namespaces and links
 NET=172.31.77                     # node network; host is .1, node k is .(10+k)
 SVC=10.96
 POD=10.244
+NET6=fd00:31:77 SVC6=fd00:10:96 POD6=fd00:10:244   # the same in IPv6: every node, pod and dual-stack service has both
 CLUSTER=cluster.local
 t0=$(date +%s.%N)
 say() { printf '[%6.1f] %s\n' "$(echo "$(date +%s.%N) - $t0" | bc)" "$*"; }
@@ -46,16 +47,16 @@ E
 }
 
 net() { # nodes
-  ip link add ${P}br0 type bridge; ip addr add $NET.1/24 dev ${P}br0; ip link set ${P}br0 up
+  ip link add ${P}br0 type bridge; ip addr add $NET.1/24 dev ${P}br0; ip addr add $NET6::1/64 dev ${P}br0 nodad; ip link set ${P}br0 up
   for k in $(seq "$1"); do
     ip netns add $P-n$k
     ip link add ${P}v$k type veth peer name eth0 netns $P-n$k
     ip link set ${P}v$k master ${P}br0 up
     N="ip -n $P-n$k"
-    $N link set lo up; $N addr add $NET.$((10+k))/24 dev eth0; $N link set eth0 up
+    $N link set lo up; $N addr add $NET.$((10+k))/24 dev eth0; $N addr add $NET6::$((10+k))/64 dev eth0 nodad; $N link set eth0 up
     $N route add default via $NET.1
     ip netns exec $P-n$k sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-    for j in $(seq "$1"); do [ $j = $k ] || $N route add $POD.$j.0/24 via $NET.$((10+j)); done
+    for j in $(seq "$1"); do [ $j = $k ] || { $N route add $POD.$j.0/24 via $NET.$((10+j)); $N -6 route add $POD6:$j::/64 via $NET6::$((10+j)); }; done
   done
 }
 
@@ -74,7 +75,7 @@ control_plane() {
     --kubelet-client-certificate="$K/apiserver-kubelet.crt" --kubelet-client-key="$K/apiserver-kubelet.key" --kubelet-certificate-authority="$K/ca.crt" \
     --kubelet-preferred-address-types=InternalIP --allow-privileged=true --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
     --service-account-issuer=https://kubernetes.default.svc.$CLUSTER --service-account-key-file="$K/sa.pub" --service-account-signing-key-file="$K/sa.key" \
-    --service-cluster-ip-range=$SVC.0.0/16 --requestheader-client-ca-file="$K/fp-ca.crt" --requestheader-allowed-names=front-proxy-client \
+    --service-cluster-ip-range=$SVC.0.0/16,$SVC6::/112 --requestheader-client-ca-file="$K/fp-ca.crt" --requestheader-allowed-names=front-proxy-client \
     --requestheader-extra-headers-prefix=X-Remote-Extra- --requestheader-group-headers=X-Remote-Group --requestheader-username-headers=X-Remote-User \
     --proxy-client-cert-file="$K/front-proxy.crt" --proxy-client-key-file="$K/front-proxy.key" --enable-aggregator-routing=true ${KL_APISERVER_FLAGS:-}
   for i in $(seq 600); do
@@ -91,7 +92,7 @@ control_plane() {
 node() { # k
   local k=$1 N=$RUN/n$1
   mkdir -p $N/{containerd,kubelet,cni,log-pods,log-containers,cni-conf,cni-bin,etc}
-  "$HERE/node-conf.sh" "$k" "$N" "$RUN" "$BIN" $NET $POD $SVC $CLUSTER
+  "$HERE/node-conf.sh" "$k" "$N" "$RUN" "$BIN" $NET $POD $SVC $CLUSTER $POD6
   # the node's cgroup in every hierarchy, below the caller's own for memory
   setsid nsenter --net=/run/netns/$P-n$k "$HERE/node-enter.sh" "$k" "$N" "$RUN" "$BIN" $P > "$RUN/log/n$k-init.log" 2>&1 < /dev/null &
   echo $! > "$RUN/pid/n$k"
@@ -108,7 +109,7 @@ up() {
   "$BIN/kubectl" create clusterrolebinding kl-proxy --clusterrole=system:node-proxier --user=system:kube-proxy >/dev/null
   for k in $(seq "$n"); do
     for i in $(seq 600); do "$BIN/kubectl" get node n$k >/dev/null 2>&1 && break; sleep 0.2; done
-    "$BIN/kubectl" patch node n$k -p "{\"spec\":{\"podCIDR\":\"$POD.$k.0/24\",\"podCIDRs\":[\"$POD.$k.0/24\"]}}" >/dev/null
+    "$BIN/kubectl" patch node n$k -p "{\"spec\":{\"podCIDR\":\"$POD.$k.0/24\",\"podCIDRs\":[\"$POD.$k.0/24\",\"$POD6:$k::/64\"]}}" >/dev/null
   done
   say "nodes registered"
   "$BIN/kubectl" wait --for=condition=Ready node --all --timeout=120s >/dev/null

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# node-conf.sh K NODEDIR RUN BIN NET POD SVC CLUSTER: writes the configuration files of node K
+# node-conf.sh K NODEDIR RUN BIN NET POD SVC CLUSTER POD6: writes the configuration files of node K
 set -eu
-k=$1 N=$2 RUN=$3 BIN=$4 NET=$5 POD=$6 SVC=$7 CLUSTER=$8
+k=$1 N=$2 RUN=$3 BIN=$4 NET=$5 POD=$6 SVC=$7 CLUSTER=$8 POD6=$9
 RUNC=runc; [ "${KL_CGROUP:-}" = v2 ] && RUNC=$(dirname "$0")/runc-nolimit
 cat > $N/etc/containerd.toml <<E
 version = 2
@@ -59,7 +59,7 @@ kind: KubeProxyConfiguration
 clientConnection: {kubeconfig: $RUN/pki/proxy.kubeconfig}
 hostnameOverride: n$k
 mode: ${KL_PROXY_MODE:-nftables}
-clusterCIDR: $POD.0.0/16
+clusterCIDR: $POD.0.0/16,$POD6::/48
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 metricsBindAddress: 127.0.0.1:10249
 healthzBindAddress: 0.0.0.0:10256
@@ -68,7 +68,7 @@ E
 cat > $N/cni-conf/10-kl.conflist <<E
 {"cniVersion": "0.4.0", "name": "kl", "plugins": [
   {"type": "bridge", "bridge": "cni0", "isGateway": true, "isDefaultGateway": true, "ipMasq": false, "hairpinMode": true,
-   "ipam": {"type": "host-local", "ranges": [[{"subnet": "$POD.$k.0/24"}]]}},
+   "ipam": {"type": "host-local", "ranges": [[{"subnet": "$POD.$k.0/24"}], [{"subnet": "$POD6:$k::/64"}]]}},
   {"type": "portmap", "capabilities": {"portMappings": true}, "snat": true}
 ]}
 E

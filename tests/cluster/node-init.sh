@@ -44,7 +44,7 @@ own=/sys/fs/cgroup/unified; [ -d $own ] || own=/sys/fs/cgroup
 mkdir -p $own/system.slice/kubelet.service
 in_own_cgroup() { echo $BASHPID > $own/system.slice/kubelet.service/cgroup.procs; exec "$@"; }
 kubelet_alone() { ( in_own_cgroup kubelet "$@" ); }
-keep $RUN/log/n$k-kubelet.log kubelet_alone --config=$N/etc/kubelet.yaml --kubeconfig=$RUN/pki/n$k.kubeconfig --hostname-override=n$k --node-ip=$(ip -4 -o addr show eth0 | awk '{sub("/.*","",$4); print $4}') --v=${KL_V:-2}
+keep $RUN/log/n$k-kubelet.log kubelet_alone --config=$N/etc/kubelet.yaml --kubeconfig=$RUN/pki/n$k.kubeconfig --hostname-override=n$k --node-ip=$(ip -o addr show eth0 scope global | awk '{sub("/.*","",$4); print $4}' | paste -sd,) --v=${KL_V:-2}
 keep $RUN/log/n$k-proxy.log kube-proxy --config=$N/etc/proxy.yaml --v=2
 touch /run/started
 while :; do wait -n || true; done   # reap what is left to process 1
