@@ -41,6 +41,24 @@ TEST_CASE("command line: variables stand for global options, and options win") {
     CHECK(cli({"version", "--client", "--color", "always"}).out.find("\x1b[2m") != std::string::npos);
 }
 
+TEST_CASE("convert: the settings of a controller are options") {
+    const Folder folder;
+    const std::string file =
+        folder.write("a.yaml",
+                     "{apiVersion: v1, kind: Namespace, metadata: {name: mesh, labels: {topology.istio.io/network: net1}}}\n"
+                     "---\n{apiVersion: v1, kind: Pod, metadata: {name: p}, status: {podIP: 10.0.0.1}}\n"
+                     "---\n{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, spec: {}, "
+                     "metadata: {name: tried, annotations: {istio.io/dry-run: 'true'}}}\n");
+    const CliRun plain = cli({"convert", "-f", file, "-o", "json"});
+    CHECK(plain.code == 0);
+    CHECK(plain.out.find("net1") == std::string::npos);
+    CHECK(plain.out.find("tried") == std::string::npos);
+    const CliRun set = cli({"convert", "-f", file, "--system-namespace", "mesh", "--dry-run-policies", "-o", "json"});
+    CHECK(set.code == 0);
+    CHECK(set.out.find("\"network\": \"net1\"") != std::string::npos);
+    CHECK(set.out.find("\"dryRun\": true") != std::string::npos);
+}
+
 TEST_CASE("man page: the one in docs is what the options say") {
     const std::string path = WARREN_SOURCE_DIR "/docs/warren.1";
     const std::string now = cli({"man"}).out;

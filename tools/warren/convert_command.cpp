@@ -36,8 +36,10 @@ void add_convert(CLI::App& app, Context& context) {
     text("--trust-domain", options->settings.trust_domain, "trust domain of the mesh");
     text("--cluster-domain", options->settings.cluster_domain, "DNS domain of services");
     text("--root-namespace", options->settings.root_namespace, "policies of this namespace are the mesh's");
+    text("--system-namespace", options->settings.system_namespace, "its network label names the local network");
     text("--revision", options->settings.revision, "objects with another istio.io/rev are passed over");
     command->add_option("--network", options->settings.network, "local network, instead of the label on the system namespace");
+    command->add_flag("--dry-run-policies", options->settings.dry_run_policies, "with those marked istio.io/dry-run");
     command->callback([&context, options] { context.run = [&context, options] { return convert(context, *options); }; });
 }
 
