@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -20,13 +19,6 @@ namespace warren::node {
 namespace {
 
 const base::log::Area kArea("cni");
-
-bool may_ask(int fd) {
-    ucred peer{};
-    socklen_t size = sizeof peer;
-    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
-    return peer.uid == 0 || peer.uid == ::geteuid();
-}
 
 struct Received {
     std::string text;
@@ -105,14 +97,13 @@ void CniServer::accept_all() {
         std::array<pollfd, 2> fds{pollfd{wake_.get(), POLLIN, 0}, pollfd{listener_.fd(), POLLIN, 0}};
         (void)::poll(fds.data(), fds.size(), -1);
         if (fds[0].revents != 0) return;
-        base::Fd peer(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-        if (!peer) {
+        UnixPeer peer = listener_.accept();
+        if (!peer.fd) {
             // Out of descriptors: who waits stays in the listener's queue; not a busy loop meanwhile.
-            const bool short_of = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS;
-            if (short_of) (void)::poll(fds.data(), 1, 100);
+            if (peer.beyond_means()) (void)::poll(fds.data(), 1, 100);
             continue;
         }
-        if (!may_ask(peer.get())) {
+        if (!peer.trusted()) {
             count(&CniServerStats::refused_peers);
             continue;
         }
@@ -121,7 +112,7 @@ void CniServer::accept_all() {
             ++stats_.refused_full;
             continue;
         }
-        queue_.push_back(std::move(peer));
+        queue_.push_back(std::move(peer.fd));
         waiting_.notify_one();
     }
 }

@@ -6,7 +6,6 @@
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -110,18 +109,15 @@ Server::~Server() {
 
 void Server::on_io(uint32_t) {
     for (;;) {
-        base::Fd fd(::accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-        if (!fd) return;
-        ucred who{};
-        socklen_t size = sizeof who;
-        const bool known = ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) == 0;
-        if (!known || (who.uid != 0 && who.uid != ::geteuid()) || feeds_.size() >= kMaxFeeds) {
+        UnixPeer peer = listener_.accept();
+        if (!peer.fd) return;
+        if (!peer.trusted() || feeds_.size() >= kMaxFeeds) {
             ++counts_.refused_peers;
-            WARREN_LOG(kFlows, base::log::Level::Warn, "connection to the flow feed refused", {"pid", static_cast<int64_t>(who.pid)},
-                       {"uid", static_cast<uint64_t>(who.uid)});
+            WARREN_LOG(kFlows, base::log::Level::Warn, "connection to the flow feed refused", {"pid", static_cast<int64_t>(peer.pid)},
+                       {"uid", static_cast<uint64_t>(peer.uid)});
             continue;
         }
-        auto feed = std::make_unique<Feed>(*this, std::move(fd), ++last_id_);
+        auto feed = std::make_unique<Feed>(*this, std::move(peer.fd), ++last_id_);
         if (!feed->watch()) continue;
         ++counts_.sessions;
         ++counts_.connected;

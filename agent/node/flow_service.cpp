@@ -119,25 +119,25 @@ class Running final : public FlowService {
     FlowServiceStats stats() const override { return {service_.streams(), refused_peers_, service_.refused(), service_.open()}; }
 
   private:
-    bool may_read(uid_t uid) const {
-        return uid == 0 || uid == ::geteuid() || std::find(options_.readers.begin(), options_.readers.end(), uid) != options_.readers.end();
+    bool may_read(const UnixPeer& peer) const {
+        const auto& readers = options_.readers;
+        const bool named = std::find(readers.begin(), readers.end(), peer.uid) != readers.end();
+        return peer.trusted() || (named && peer.uid != UnixPeer::kUnknown);
     }
     void accept_loop() {
         for (;;) {
             pollfd fds[] = {{stop_.get(), POLLIN, 0}, {listener_.fd(), POLLIN, 0}};
             if (::poll(fds, 2, -1) < 0 && errno != EINTR) return;
             if (fds[0].revents != 0) return;
-            base::Fd fd(::accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-            if (!fd) continue;
-            ucred who{};
-            socklen_t size = sizeof who;
-            if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0 || !may_read(who.uid)) {
+            UnixPeer peer = listener_.accept();
+            if (!peer.fd) continue;
+            if (!may_read(peer)) {
                 ++refused_peers_;
-                WARREN_LOG(kFlows, base::log::Level::Warn, "reader of flows refused", {"uid", static_cast<uint64_t>(who.uid)},
-                           {"pid", static_cast<int64_t>(who.pid)});
+                WARREN_LOG(kFlows, base::log::Level::Warn, "reader of flows refused", {"uid", static_cast<uint64_t>(peer.uid)},
+                           {"pid", static_cast<int64_t>(peer.pid)});
                 continue;
             }
-            grpc::AddInsecureChannelFromFd(server_.get(), fd.release());
+            grpc::AddInsecureChannelFromFd(server_.get(), peer.fd.release());
         }
     }
 

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 
@@ -15,6 +16,10 @@ namespace {
 constexpr int kBacklog = 16;
 
 }  // namespace
+
+bool UnixPeer::trusted() const { return uid == 0 || uid == ::geteuid(); }
+
+bool UnixPeer::beyond_means() const { return os == EMFILE || os == ENFILE || os == ENOMEM || os == ENOBUFS; }
 
 base::Result<UnixListener> UnixListener::take(const std::string& path, int type) {
     // The name to bind under before it is the path: of this process alone, in the same directory, so that rename(2) is one step.
@@ -37,6 +42,21 @@ base::Result<UnixListener> UnixListener::take(const std::string& path, int type)
         return error;
     }
     return UnixListener(std::move(fd), path, made.st_dev, made.st_ino);
+}
+
+UnixPeer UnixListener::accept() const {
+    UnixPeer peer;
+    peer.fd.reset(::accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!peer.fd) {
+        peer.os = errno;
+        return peer;
+    }
+    ucred who{};
+    socklen_t size = sizeof who;
+    if (::getsockopt(peer.fd.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return peer;
+    peer.pid = who.pid;
+    peer.uid = who.uid;
+    return peer;
 }
 
 bool UnixListener::owns_path() const {

@@ -8,10 +8,8 @@
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <set>
 #include <utility>
 
@@ -89,19 +87,16 @@ class Server final : public ZdsServer, public ZdsOwner, private base::IoHandler 
   private:
     void on_io(uint32_t) override {
         for (;;) {
-            base::Fd fd(::accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-            if (!fd) return;
-            ucred who{};
-            socklen_t size = sizeof who;
-            const bool known = ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) == 0;
-            if (!known || (who.uid != 0 && who.uid != ::geteuid()) || connections_.size() >= options_.max_tunnels) {
+            UnixPeer peer = listener_.accept();
+            if (!peer.fd) return;
+            if (!peer.trusted() || connections_.size() >= options_.max_tunnels) {
                 ++counts_.refused_peers;
                 WARREN_LOG(kZds, base::log::Level::Warn, "connection to the pod socket refused",
                            {"why", connections_.size() >= options_.max_tunnels ? "too many tunnels" : "not root and not our user"},
-                           {"pid", static_cast<int64_t>(who.pid)}, {"uid", static_cast<uint64_t>(who.uid)});
+                           {"pid", static_cast<int64_t>(peer.pid)}, {"uid", static_cast<uint64_t>(peer.uid)});
                 continue;
             }
-            ZdsConnection* started = ZdsConnection::start(*this, std::move(fd), TunnelPeer{++last_id_, who.pid, who.uid});
+            ZdsConnection* started = ZdsConnection::start(*this, std::move(peer.fd), TunnelPeer{++last_id_, peer.pid, peer.uid});
             if (started == nullptr) continue;
             ++counts_.sessions;
             connections_.push_back(started);
