@@ -130,7 +130,11 @@ class Running final : public FlowService {
             if (::poll(fds, 2, -1) < 0 && errno != EINTR) return;
             if (fds[0].revents != 0) return;
             UnixPeer peer = listener_.accept();
-            if (!peer.fd) continue;
+            if (!peer.fd) {
+                // Who waits stays in the listener's queue; not a busy loop meanwhile.
+                if (peer.beyond_means()) (void)::poll(fds, 1, 100);
+                continue;
+            }
             if (!may_read(peer)) {
                 ++refused_peers_;
                 WARREN_LOG(kFlows, base::log::Level::Warn, "reader of flows refused", {"uid", static_cast<uint64_t>(peer.uid)},
