@@ -347,11 +347,12 @@ class PersistentMap {
             const uint32_t bit = left & (0u - left);
             const Entry *x = a->entry_at(bit), *y = b->entry_at(bit);
             const Node *p = a->child_at(bit), *q = b->child_at(bit);
+            // Under one bit a node has an entry or a child, never both.
             if (x == nullptr && y == nullptr) {
                 compare(p, q, shift + kBits, fn);
-            } else if (p != nullptr) {
+            } else if (p != nullptr && y != nullptr) {
                 compare_one(p, *y, [&](const Value* many, const Value* one) { fn(many, one); });
-            } else if (q != nullptr) {
+            } else if (q != nullptr && x != nullptr) {
                 compare_one(q, *x, [&](const Value* many, const Value* one) { fn(one, many); });
             } else if (x != nullptr && y != nullptr && x->key == y->key) {
                 fn(&x->value, &y->value);
