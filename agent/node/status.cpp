@@ -206,12 +206,63 @@ Json kubelets(const NodeReport& node) {
     return all;
 }
 
+Json enrolment(const NodeReport& node) {
+    const EnrolmentCounts& e = node.enrolment;
+    return {{"enrolled", e.enrolled}, {"observed", e.observed}, {"waiting", e.waiting}, {"failing", e.failing},   {"refused", e.refused},
+            {"joined", e.joined},     {"left", e.left},         {"adopted", e.adopted}, {"settled", node.settled}};
+}
+
+Json judge(const NodeReport& node) {
+    return {{"available", node.can_judge},
+            {"runs", node.judge.runs},
+            {"ended", node.judge.ended},
+            {"failed", node.judge.failed},
+            {"last_us", node.judge.last_us}};
+}
+
+Json conntrack(const NodeReport& node) {
+    return {{"looks", node.conntrack.looks},       {"forgotten", node.conntrack.forgotten},
+            {"failures", node.conntrack.failures}, {"cut", node.conntrack.cut},
+            {"rows", node.conntrack.rows},         {"last_us", node.conntrack.last_us},
+            {"watched", node.conntrack.watched},   {"unavailable", node.conntrack.unavailable},
+            {"error", node.conntrack.error}};
+}
+
+Json pods_file(const PodFileSource::Status& p) {
+    Json j = {{"loads", p.loads}, {"failures", p.failures}, {"pods", p.pods}};
+    if (p.error) j["error"] = *p.error;
+    return j;
+}
+
+Json kubernetes(const PodKubeStatus& p) {
+    Json j = {{"synced", p.synced},       {"pods", p.pods},   {"namespaces", p.namespaces}, {"enrolled", p.enrolled},
+              {"lost", p.lost},           {"scans", p.scans}, {"patches", p.patches},       {"patch_failures", p.patch_failures},
+              {"malformed", p.malformed}, {"error", p.error}};
+    j["network_policies"] = network_policies(p.network_policies);
+    return j;
+}
+
+Json cni_plugin(const KubeEnrolmentStatus& k) {
+    const CniServerStats& c = k.cni;
+    return {{"questions", c.questions},
+            {"passed", c.passed},
+            {"captured", c.captured},
+            {"later", c.later},
+            {"by_namespace", k.pods.cni_fallbacks},
+            {"refused", c.refused_peers + c.refused_full},
+            {"malformed", c.malformed + c.timeouts},
+            {"installs", k.installs},
+            {"installed", k.install.installed},
+            {"configuration", k.install.conf},
+            {"written", k.install.installs},
+            {"error", k.install.error}};
+}
+
 }  // namespace
 
 std::string_view stat_name(wr_stat stat) { return kStatNames[stat]; }
 
 std::string status_json(const AgentState& s) {
-    const EnrolmentCounts& e = s.node.enrolment;
     Json j = {{"node", s.settings->node_name},
               {"instance", s.settings->instance},
               {"version", WARREN_VERSION},
@@ -221,64 +272,21 @@ std::string status_json(const AgentState& s) {
               {"redirection", s.settings->redirection},
               {"same_node", to_string(s.settings->same_node)},
               {"mesh", mesh(s.mesh)},
-              {"enrolment",
-               {{"enrolled", e.enrolled},
-                {"observed", e.observed},
-                {"waiting", e.waiting},
-                {"failing", e.failing},
-                {"refused", e.refused},
-                {"joined", e.joined},
-                {"left", e.left},
-                {"adopted", e.adopted},
-                {"settled", s.node.settled}}},
+              {"enrolment", enrolment(s.node)},
               {"pods", pods(s.node)},
               {"tunnel", tunnels(s.node)},
               {"tables", tables(s.node)},
-              {"judge",
-               {{"available", s.node.can_judge},
-                {"runs", s.node.judge.runs},
-                {"ended", s.node.judge.ended},
-                {"failed", s.node.judge.failed},
-                {"last_us", s.node.judge.last_us}}},
-              {"conntrack",
-               {{"looks", s.node.conntrack.looks},
-                {"forgotten", s.node.conntrack.forgotten},
-                {"failures", s.node.conntrack.failures},
-                {"cut", s.node.conntrack.cut},
-                {"rows", s.node.conntrack.rows},
-                {"last_us", s.node.conntrack.last_us},
-                {"watched", s.node.conntrack.watched},
-                {"unavailable", s.node.conntrack.unavailable},
-                {"error", s.node.conntrack.error}}},
+              {"judge", judge(s.node)},
+              {"conntrack", conntrack(s.node)},
               {"flows", flows(s)},
               {"kubelet", kubelets(s.node)},
               {"kernel", kernel(s.node)}};
     if (s.mesh.join) j["join"] = join(*s.mesh.join);
     if (s.mesh.revocations) j["revocations"] = revocations(*s.mesh.revocations);
-    if (s.pods_file) {
-        j["pods_file"] = {{"loads", s.pods_file->loads}, {"failures", s.pods_file->failures}, {"pods", s.pods_file->pods}};
-        if (s.pods_file->error) j["pods_file"]["error"] = *s.pods_file->error;
-    }
+    if (s.pods_file) j["pods_file"] = pods_file(*s.pods_file);
     if (s.kube) {
-        const PodKubeStatus& p = s.kube->pods;
-        const CniServerStats& c = s.kube->cni;
-        j["kubernetes"] = {
-            {"synced", p.synced},       {"pods", p.pods},   {"namespaces", p.namespaces}, {"enrolled", p.enrolled},
-            {"lost", p.lost},           {"scans", p.scans}, {"patches", p.patches},       {"patch_failures", p.patch_failures},
-            {"malformed", p.malformed}, {"error", p.error}};
-        j["kubernetes"]["network_policies"] = network_policies(p.network_policies);
-        j["cni"] = {{"questions", c.questions},
-                    {"passed", c.passed},
-                    {"captured", c.captured},
-                    {"later", c.later},
-                    {"by_namespace", p.cni_fallbacks},
-                    {"refused", c.refused_peers + c.refused_full},
-                    {"malformed", c.malformed + c.timeouts},
-                    {"installs", s.kube->installs},
-                    {"installed", s.kube->install.installed},
-                    {"configuration", s.kube->install.conf},
-                    {"written", s.kube->install.installs},
-                    {"error", s.kube->install.error}};
+        j["kubernetes"] = kubernetes(s.kube->pods);
+        j["cni"] = cni_plugin(*s.kube);
     }
     return j.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
