@@ -58,6 +58,8 @@ struct PodKubeSource::Impl final : kube::Handler, EnrolmentListener {
           client(std::make_shared<kube::Client>(endpoint)),
           policies(options.policy_limits) {}
 
+    [[nodiscard]] static std::vector<kube::WatchSpec> specs(const PodKubeOptions& options);
+
     // kube::Handler, the watcher's thread.
     void upsert(size_t kind, kube::Object object) override;
     void remove(size_t kind, const std::string& key) override;
