@@ -149,18 +149,21 @@ base::Result<CniInstalled> install_cni(const CniInstallSettings& s) {
 
 base::Result<void> uninstall_cni(const CniInstallSettings& s) {
     std::optional<base::Error> failed;
-    const auto note = [&failed](auto result) {
-        if (!result && !failed) failed = std::move(result).error();
+    // Goes on after a failure; the first is told.
+    const auto each_file = [&](auto step) {
+        auto names = names_in(s.conf_dir);
+        if (!names) {
+            if (names.error().os != ENOENT && !failed) failed = std::move(names).error();
+            return;
+        }
+        for (const std::string& name : *names)
+            if (auto done = step(name); !done && !failed) failed = std::move(done).error();
     };
-    auto names = names_in(s.conf_dir);
-    if (!names && names.error().os != ENOENT) note(std::move(names));
-    if (names)
-        for (const std::string& name : *names)
-            if (has_suffix(name, kSaved)) note(put_back_single(s, name));
-    if (names) names = names_in(s.conf_dir);
-    if (names)
-        for (const std::string& name : *names)
-            if (is_list(name)) note(clean_list(s, name));
+    each_file([&](const std::string& name) -> base::Result<void> {
+        if (has_suffix(name, kSaved)) TRY(put_back_single(s, name));
+        return {};
+    });
+    each_file([&](const std::string& name) { return is_list(name) ? clean_list(s, name) : base::Result<void>(); });
     // A list that still names the plugin needs it.
     if (failed) return *std::move(failed);
     const std::string binary = s.bin_dir + "/" + s.plugin_name;
