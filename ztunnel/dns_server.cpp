@@ -343,6 +343,7 @@ void DnsServer::answer(Pending& pending, const policy::Workload& client) {
 
 base::Result<std::vector<base::Fd>> DnsServer::hold_sockets() const {
     std::vector<base::Fd> out;
+    out.reserve(udp_.size() + tcp_.size());
     for (const auto& listener : udp_) out.push_back(TRY(listener->hold()));
     for (const auto& listener : tcp_) out.push_back(TRY(listener->hold()));
     return out;
@@ -354,6 +355,7 @@ void DnsServer::drain() {
     draining_ = true;
     close_answered();
     std::vector<DnsTcpClient*> clients;
+    clients.reserve(clients_.size());
     for (const auto& [id, client] : clients_) clients.push_back(client.get());
     for (DnsTcpClient* client : clients) client->drain();  // an idle one closes, and is buried
 }
