@@ -142,7 +142,7 @@ void OutboundStream::on_tunnel(base::Result<Tunnel*> tunnel) {
     // The network is told on the inner request only (contract 4.3).
     const size_t count = route_.action == policy::RouteAction::DoubleHbone ? 4 : 3;
     auto id = (*tunnel)->h2().connect(route_.authority, std::span(headers, count), *this);
-    if (!id) return failed(std::move(id).error(), ResponseFlag::H2HandshakeFailure, Again::Elsewhere);
+    if (!id) return failed(id.error(), ResponseFlag::H2HandshakeFailure, Again::Elsewhere);
     attach_stream(**tunnel, *id);
     (*tunnel)->wake();
 }
@@ -204,7 +204,7 @@ void OutboundStream::on_closed(const H2Reset* reset) {
 }
 
 // The client has seen nothing yet. Either another endpoint gets its connection, or it ends here.
-void OutboundStream::failed(base::Error why, ResponseFlag flag, Again again) {
+void OutboundStream::failed(const base::Error& why, ResponseFlag flag, Again again) {
     if (over_) return;
     const int most = pod_.worker().settings.endpoint_attempts;
     const bool anywhere = again == Again::Anywhere && captured_.refused + 1 < most;

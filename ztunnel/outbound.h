@@ -73,7 +73,7 @@ class OutboundStream final : public StreamRelay, public PodConnection, public Tu
     // Elsewhere: another endpoint may answer. Anywhere: the peer did nothing with the request, so the same endpoint may take it too.
     // Later: the certificate of a pod whose record is on its way.
     enum class Again : uint8_t { No, Elsewhere, Anywhere, Later };
-    void failed(base::Error why, ResponseFlag flag, Again again);
+    void failed(const base::Error& why, ResponseFlag flag, Again again);
     void report_bytes();
 
     PodProxy& pod_;
