@@ -46,6 +46,24 @@ bool same_network(std::string_view a, std::string_view b) {
     });
 }
 
+// Before a destination is decided. The source behind a gateway of another network is none of ours, whatever its address.
+TrafficFacts facts_of(InboundTunnel& owner, const policy::Workload& local, std::string_view authority, const RequestHeaders& headers) {
+    TrafficFacts f;
+    f.direction = Direction::Inbound;
+    f.kind = TunnelKind::Hbone;
+    f.src = owner.peer_address();
+    f.dst = owner.local_address();
+    f.hbone_addr = std::string(authority);
+    if (!headers.from_gateway || same_network(headers.forwarded_network, owner.pod().network()))
+        f.src_workload = owner.pod().source_at(f.src.ip);
+    f.src_baggage = headers.baggage;
+    f.dst_workload = policy::WorkloadRef(&local);
+    f.dst_identity = local.identity().uri();
+    f.mutual_tls = true;
+    f.forwarded_host = headers.forwarded_host;
+    return f;
+}
+
 }  // namespace
 
 InboundStream::InboundStream(PodProxy& pod, base::Fd fd, policy::Inbound inbound, policy::Connection connection, policy::Identity peer)
@@ -92,22 +110,11 @@ H2Stream* InboundStream::start(InboundTunnel& owner, Tunnel& tunnel, int32_t id,
     pod.enter(*self);
     self->attach_stream(tunnel, id);
 
-    TrafficFacts f;
-    f.direction = Direction::Inbound;
-    f.kind = TunnelKind::Hbone;
-    f.src = connection.src;
-    f.dst = owner.local_address();
-    f.original_dst = connection.dst;
-    f.hbone_addr = std::string(request.authority);
-    if (!headers.from_gateway || same_network(headers.forwarded_network, pod.network())) f.src_workload = pod.source_at(connection.src.ip);
-    f.src_baggage = headers.baggage;
-    f.dst_workload = policy::WorkloadRef(local);
-    f.dst_service = self->inbound_.service;
-    f.src_identity = self->peer_.uri();
-    f.dst_identity = local->identity().uri();
-    f.mutual_tls = true;
-    f.forwarded_host = headers.forwarded_host;
-    self->record_ = worker.traffic.open(std::move(f));
+    TrafficFacts facts = facts_of(owner, *local, request.authority, headers);
+    facts.original_dst = connection.dst;
+    facts.dst_service = self->inbound_.service;
+    facts.src_identity = self->peer_.uri();
+    self->record_ = worker.traffic.open(std::move(facts));
 
     // Registered before it is judged: a policy that changes in between re-judges it (contract 6.1 step 11).
     const policy::Decision decision = pod.policies().decide(self->connection_);
