@@ -375,6 +375,7 @@ void CertStoreImpl::settle(const CertTable::Job& job, const base::Result<CertTab
         WARREN_LOG(kLog, Level::Debug, "certificate issued", {"identity", job.identity.uri()},
                    {"serial", (*made).credential->chain().front().serial_decimal});
     std::vector<Delivery> answers;
+    answers.reserve(finished.waiters.size());
     for (auto& waiter : finished.waiters) answers.push_back({std::move(waiter), *finished.outcome});
     deliver(std::move(answers));
     if (finished.roots_changed) tell_trust_change(job.identity);

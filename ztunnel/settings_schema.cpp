@@ -9,7 +9,6 @@ namespace {
 
 using base::Result;
 using base::config::Decl;
-using base::config::Option;
 using base::config::Parsed;
 using base::config::Schema;
 using namespace std::chrono_literals;

@@ -60,9 +60,10 @@ unsigned mode_of(const std::string& path) {
 void remove_leftovers(const std::string& folder, const std::string& prefix) {
     const auto names = names_in(folder);
     if (!names) return;
+    const std::string living = ".tmp." + std::to_string(::getpid());
     for (const std::string& name : *names) {
         const bool ours = name.starts_with(prefix) && name.find(".tmp.") != std::string::npos;
-        if (ours && !name.ends_with(".tmp." + std::to_string(::getpid()))) (void)::unlink((folder + "/" + name).c_str());
+        if (ours && !name.ends_with(living)) (void)::unlink(std::string(folder).append("/").append(name).c_str());
     }
 }
 

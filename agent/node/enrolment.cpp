@@ -145,7 +145,7 @@ void Enrolment::look(Member& member) {
     if (!netns) {
         // What is captured stays so while its new place cannot be seen; only the node's own namespace ends it.
         if (member.state != Member::State::Captured || netns.error().code == base::Errc::Denied) leave(member);
-        return fail(member, std::move(netns).error());
+        return fail(member, netns.error());
     }
     const auto other = by_netns_.find(netns->cookie());
     if (other != by_netns_.end() && other->second != &member) {
@@ -159,7 +159,7 @@ void Enrolment::look(Member& member) {
     if (moves) leave(member);
     if (auto joined = join(member, std::move(*netns)); !joined) {
         if (member.state != Member::State::Captured) leave(member);
-        fail(member, std::move(joined).error());
+        fail(member, joined.error());
     }
 }
 
@@ -273,7 +273,7 @@ void Enrolment::capture(Member& member) {
     parts_.loop.disarm(member.timer);
     if (auto written = write_rows(member); !written) {
         if (member.state != Member::State::Captured) leave(member);
-        return fail(member, std::move(written).error());
+        return fail(member, written.error());
     }
     if (member.state != Member::State::Captured) ++counts_.joined;
     member.state = Member::State::Captured;
@@ -283,7 +283,7 @@ void Enrolment::capture(Member& member) {
     parts_.listener.captured(enrolled(member));
 }
 
-void Enrolment::fail(Member& member, base::Error error) {
+void Enrolment::fail(Member& member, const base::Error& error) {
     const bool for_good = error.code == base::Errc::Denied;
     member.refused = false;  // looked at again, which hands it over again
     if (for_good || error.code == base::Errc::Exists || error.code == base::Errc::Exhausted) ++counts_.refused;

@@ -140,7 +140,7 @@ class Enrolment final : public PodEvents {
     void waited(Member& member);
     base::Result<void> write_rows(Member& member);
     void capture(Member& member);
-    void fail(Member& member, base::Error error);
+    void fail(Member& member, const base::Error& error);
     void leave(Member& member);
     void addresses_changed(Member& member);
     void reclaim_addresses();

@@ -224,6 +224,7 @@ void Node::update() {
     if (!mesh_synced_) return;
     if (!settled_ && loop_->now() - synced_at_ < kSettlePatience) return;
     std::vector<LocalPod> local_pods;
+    local_pods.reserve(pods.size());
     for (const EnrolledPod& pod : pods) local_pods.push_back(local(pod));
     const bool narrowed = tables_->update(mesh_, local_pods, [this] { publish_names(); });
     if (!narrowed) namespaces.clear();
