@@ -116,8 +116,8 @@ base::Result<std::unique_ptr<TlsHandshake>> TlsHandshake::create(std::shared_ptr
     BioPtr bio = make_pipe_bio(made->pipe_);
     if (!made->ssl_ || !bio) return openssl_error("TLS handshake");
     SSL* ssl = made->ssl_.get();
-    SSL_set_bio(ssl, bio.get(), bio.get());  // takes one reference for both
-    bio.release();
+    SSL_set_bio(ssl, bio.get(), bio.get());
+    (void)bio.release();  // its one reference, taken for both directions
     SSL_set_app_data(ssl, made.get());
     if (role == TlsRole::Client) {
         SSL_set_connect_state(ssl);

@@ -208,7 +208,8 @@ void Tunnel::drain() {
     wake();
 }
 
-void Tunnel::abort(base::Error why) {
+// By value: what the error came from may end with the tunnel.
+void Tunnel::abort(base::Error why) {  // NOLINT(performance-unnecessary-value-param)
     if (stage_ == Stage::Gone) return;
     cause_ = &why;  // GOAWAY alone ends streams already
     // What can still leave (an alert, GOAWAY with its code) leaves; the socket may refuse, that changes nothing.

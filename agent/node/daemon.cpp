@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <string_view>
 #include <utility>
 
 namespace warren::node {
@@ -33,7 +34,7 @@ constexpr const char* kHelp =
     "/logging           what is logged; POST ?level=FILTER changes it\n"
     "/quitquitquit      POST ends the agent; the kernel goes on with what it has\n";
 
-base::HttpResponse text(int status, std::string body, const char* type = "text/plain; charset=utf-8") {
+base::HttpResponse text(int status, std::string body, std::string_view type = "text/plain; charset=utf-8") {
     base::HttpResponse r;
     r.status = status;
     r.content_type = type;
@@ -188,7 +189,7 @@ base::Result<void> Daemon::start_servers(std::function<void()> ask_end) {
         if (request.path != "/metrics") return text(404, "see /metrics\n");
         const bool open = base::metrics::accepts_openmetrics(request.accept);
         auto answer = text(200, registry_.render(open ? base::metrics::Exposition::OpenMetrics : base::metrics::Exposition::Prometheus),
-                           base::metrics::content_type(open).data());
+                           base::metrics::content_type(open));
         base::gzip_if_accepted(request, answer);
         return answer;
     })));

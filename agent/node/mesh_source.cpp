@@ -33,8 +33,10 @@ class OwnMesh final : public xds::Handler {
 
     std::vector<xds::Rejection> apply(const xds::Update& update) override {
         std::vector<policy::ResourceBytes> resources;
+        resources.reserve(update.resources.size());
         for (const xds::Resource& r : update.resources) resources.push_back({r.name, r.body});
         std::vector<policy::RefusedResource> refused;
+        refused.reserve(update.refused.size());
         for (const xds::Rejection& r : update.refused) refused.push_back({r.name, r.reason});
         const bool addresses = update.type_url == xds::kAddressType;
         feed_.update([&](const policy::Snapshot&) {
