@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node/flow_feed_server.h"
 
-#include "agent/node/unix_listener.h"
+#include "agent/node/unix_acceptor.h"
 #include "base/log.h"
 
 #include <sys/epoll.h>
@@ -24,12 +24,15 @@ constexpr size_t kMaxFeeds = 8;
 
 class Feed;
 
-class Server final : public FlowFeedServer, private base::IoHandler {
+class Server final : public FlowFeedServer {
   public:
     Server(base::Loop& loop, FlowFeedEvents& events, UnixListener listener)
-        : loop_(loop), events_(events), listener_(std::move(listener)), packet_(kMaxPacket) {}
+        : loop_(loop),
+          events_(events),
+          acceptor_(loop, std::move(listener), [this](UnixPeer peer) { take(std::move(peer)); }),
+          packet_(kMaxPacket) {}
     ~Server() override;
-    base::Result<void> watch() { return loop_.add(listener_.fd(), *this, EPOLLIN); }
+    base::Result<void> start() { return acceptor_.start(); }
     FlowFeedStats stats() const override {
         return {counts_.sessions,  counts_.refused_peers, counts_.packets,  counts_.flows,
                 counts_.malformed, counts_.lost,          counts_.connected};
@@ -37,11 +40,11 @@ class Server final : public FlowFeedServer, private base::IoHandler {
 
   private:
     friend class Feed;
-    void on_io(uint32_t) override;
+    void take(UnixPeer peer);
 
     base::Loop& loop_;
     FlowFeedEvents& events_;
-    UnixListener listener_;
+    UnixAcceptor acceptor_;
     std::vector<char> packet_;
     std::vector<Feed*> feeds_;
     struct {
@@ -103,33 +106,28 @@ class Feed final : public base::IoHandler, public base::Buried {
 };
 
 Server::~Server() {
-    loop_.remove(*this);
     while (!feeds_.empty()) feeds_.back()->end();
 }
 
-void Server::on_io(uint32_t) {
-    for (;;) {
-        UnixPeer peer = listener_.accept();
-        if (!peer.fd) return;
-        if (!peer.trusted() || feeds_.size() >= kMaxFeeds) {
-            ++counts_.refused_peers;
-            WARREN_LOG(kFlows, base::log::Level::Warn, "connection to the flow feed refused", {"pid", static_cast<int64_t>(peer.pid)},
-                       {"uid", static_cast<uint64_t>(peer.uid)});
-            continue;
-        }
-        auto feed = std::make_unique<Feed>(*this, std::move(peer.fd), ++last_id_);
-        if (!feed->watch()) continue;
-        ++counts_.sessions;
-        ++counts_.connected;
-        feeds_.push_back(feed.release());
+void Server::take(UnixPeer peer) {
+    if (!peer.trusted() || feeds_.size() >= kMaxFeeds) {
+        ++counts_.refused_peers;
+        WARREN_LOG(kFlows, base::log::Level::Warn, "connection to the flow feed refused", {"pid", static_cast<int64_t>(peer.pid)},
+                   {"uid", static_cast<uint64_t>(peer.uid)});
+        return;
     }
+    auto feed = std::make_unique<Feed>(*this, std::move(peer.fd), ++last_id_);
+    if (!feed->watch()) return;
+    ++counts_.sessions;
+    ++counts_.connected;
+    feeds_.push_back(feed.release());
 }
 
 }  // namespace
 
 base::Result<std::unique_ptr<FlowFeedServer>> FlowFeedServer::start(base::Loop& loop, const std::string& path, FlowFeedEvents& events) {
     auto server = std::make_unique<Server>(loop, events, TRY(UnixListener::take(path, SOCK_SEQPACKET)));
-    TRY(server->watch());
+    TRY(server->start());
     return std::unique_ptr<FlowFeedServer>(std::move(server));
 }
 

@@ -2,7 +2,7 @@
 #include "agent/node/zds_server.h"
 
 #include "agent/node/process_start.h"
-#include "agent/node/unix_listener.h"
+#include "agent/node/unix_acceptor.h"
 #include "agent/node/zds_connection.h"
 #include "base/log.h"
 
@@ -18,16 +18,18 @@ namespace {
 
 const base::log::Area kZds("zds");
 
-class Server final : public ZdsServer, public ZdsOwner, private base::IoHandler {
+class Server final : public ZdsServer, public ZdsOwner {
   public:
     Server(base::Loop& loop, ZdsOptions options, TunnelEvents& events, UnixListener listener)
-        : loop_(loop), options_(std::move(options)), events_(events), listener_(std::move(listener)) {}
+        : loop_(loop),
+          options_(std::move(options)),
+          events_(events),
+          acceptor_(loop, std::move(listener), [this](UnixPeer peer) { take(std::move(peer)); }) {}
     ~Server() override {
         closing_ = true;
-        loop_.remove(*this);
         while (!connections_.empty()) connections_.back()->end();
     }
-    base::Result<void> watch() { return loop_.add(listener_.fd(), *this, EPOLLIN); }
+    base::Result<void> start() { return acceptor_.start(); }
 
     void add(TunnelPod pod) override {
         const std::string uid = pod.uid;
@@ -85,22 +87,18 @@ class Server final : public ZdsServer, public ZdsOwner, private base::IoHandler 
     }
 
   private:
-    void on_io(uint32_t) override {
-        for (;;) {
-            UnixPeer peer = listener_.accept();
-            if (!peer.fd) return;
-            if (!peer.trusted() || connections_.size() >= options_.max_tunnels) {
-                ++counts_.refused_peers;
-                WARREN_LOG(kZds, base::log::Level::Warn, "connection to the pod socket refused",
-                           {"why", connections_.size() >= options_.max_tunnels ? "too many tunnels" : "not root and not our user"},
-                           {"pid", static_cast<int64_t>(peer.pid)}, {"uid", static_cast<uint64_t>(peer.uid)});
-                continue;
-            }
-            ZdsConnection* started = ZdsConnection::start(*this, std::move(peer.fd), TunnelPeer{++last_id_, peer.pid, peer.uid});
-            if (started == nullptr) continue;
-            ++counts_.sessions;
-            connections_.push_back(started);
+    void take(UnixPeer peer) {
+        if (!peer.trusted() || connections_.size() >= options_.max_tunnels) {
+            ++counts_.refused_peers;
+            WARREN_LOG(kZds, base::log::Level::Warn, "connection to the pod socket refused",
+                       {"why", connections_.size() >= options_.max_tunnels ? "too many tunnels" : "not root and not our user"},
+                       {"pid", static_cast<int64_t>(peer.pid)}, {"uid", static_cast<uint64_t>(peer.uid)});
+            return;
         }
+        ZdsConnection* started = ZdsConnection::start(*this, std::move(peer.fd), TunnelPeer{++last_id_, peer.pid, peer.uid});
+        if (started == nullptr) return;
+        ++counts_.sessions;
+        connections_.push_back(started);
     }
     void tell(const std::string& uid, bool replaced) {
         // A connection may end while it is told, so the list is not walked by iterator.
@@ -112,7 +110,7 @@ class Server final : public ZdsServer, public ZdsOwner, private base::IoHandler 
     base::Loop& loop_;
     const ZdsOptions options_;
     TunnelEvents& events_;
-    UnixListener listener_;
+    UnixAcceptor acceptor_;
     std::map<std::string, TunnelPod> pods_;
     std::vector<ZdsConnection*> connections_;  // oldest first
     std::set<pid_t> seen_;                     // processes that began anew
@@ -127,7 +125,7 @@ class Server final : public ZdsServer, public ZdsOwner, private base::IoHandler 
 base::Result<std::unique_ptr<ZdsServer>> ZdsServer::start(base::Loop& loop, ZdsOptions options, TunnelEvents& events) {
     UnixListener listener = TRY(UnixListener::take(options.path, SOCK_SEQPACKET));
     auto server = std::make_unique<Server>(loop, std::move(options), events, std::move(listener));
-    TRY(server->watch());
+    TRY(server->start());
     return std::unique_ptr<ZdsServer>(std::move(server));
 }
 

@@ -162,6 +162,9 @@ class Soak:
         for thread in threads:
             thread.take(40)
         for name, tunnel in w.tunnels.items():
+            if not tunnel.running():
+                self.wrong.append(f"{name} ended with {tunnel.process.returncode}:\n{tunnel.log_tail()}")
+                continue
             self.counts[f"{name}: renewals"] = int(tunnel.metric("warren_certificate_events_total", event="issued"))
             self.counts[f"{name}: flows lost"] = int(tunnel.metric("warren_flow_feed_flows_total", outcome="lost"))
 

@@ -173,3 +173,17 @@ TEST_CASE("cni installer: no configuration yet is waited for, and the list never
     CHECK_FALSE(install_cni(other.settings));
     CHECK(read(other.conf("10-pods.conflist")) == kList);
 }
+
+TEST_CASE("cni installer: the plugin stays while no one can say whether a list names it") {
+    Host host;
+    write(host.conf("10-pods.conflist"), kList);
+    REQUIRE(install_cni(host.settings));
+    auto unreadable = host.settings;
+    unreadable.conf_dir = host.conf("10-pods.conflist");
+    const auto done = uninstall_cni(unreadable);
+    REQUIRE_FALSE(done);
+    CHECK_THAT(done.error().message(), Catch::Contains("10-pods.conflist"));
+    CHECK_FALSE(std::filesystem::is_empty(host.settings.bin_dir));
+    REQUIRE(uninstall_cni(host.settings));
+    CHECK(std::filesystem::is_empty(host.settings.bin_dir));
+}

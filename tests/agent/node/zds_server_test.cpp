@@ -6,6 +6,7 @@
 #include "proto/zds.pb.h"
 #include "tests/catch.h"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -348,4 +349,26 @@ TEST_CASE("zds server: a tunnel older than the maps begins anew, once; a younger
     CHECK(lab.hear(young) == lab.added("a"));
     young.ack();
     CHECK(lab.hear(young) == "sent");
+}
+
+TEST_CASE("zds server: a tunnel that comes while no descriptor is left waits, and the loop does not spin") {
+    Lab lab;
+    const Tunnel tunnel(lab.path);
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const int next = ::dup(0);
+    ::close(next);
+    const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+    const auto start = std::chrono::steady_clock::now();
+    const auto looked = [&, first = lab.loop->stats().events] { return lab.loop->stats().events - first; };
+    bool turned = true;
+    while (turned && looked() < 4 && std::chrono::steady_clock::now() - start < 20s) turned = lab.loop->run_once(start + 20s).has_value();
+    const auto took = std::chrono::steady_clock::now() - start;
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK(turned);
+    CHECK(looked() == 4);
+    CHECK(took >= 290ms);
+    CHECK(lab.server->stats().sessions == 0);
+    CHECK(lab.until([&] { return lab.server->stats().sessions == 1; }));
 }
