@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/cluster/controller_settings.h"
 
+#include "agent/cluster/discovery_selectors.h"
 #include "base/ip.h"
 
 #include <algorithm>
@@ -15,12 +16,13 @@ using base::config::Decl;
 using base::config::Schema;
 using namespace std::chrono_literals;
 
+constexpr size_t kMaxSelectors = 64 * 1024;  // bytes
 constexpr const char* kDefaultFile = "/etc/warren/controller.yaml";
 
 // What the schema writes to before it fits the settings' types.
 struct Raw {
     ControllerSettings to;
-    std::string network, filter = "info";
+    std::string network, discovery, filter = "info";
     bool allocate = true;
     std::string allocate_v4 = AddressRanges{}.v4.to_string(), allocate_v6 = AddressRanges{}.v6.to_string();
     bool network_given = false;
@@ -62,6 +64,14 @@ void declare_source(Schema& s, Raw& raw) {
     s.text(named("mesh.network", "local network, instead of the label"), raw.network);
     s.boolean(named("mesh.dry-run-policies", "send policies marked istio.io/dry-run, to be evaluated and not enforced"),
               to.mesh.dry_run_policies);
+    s.text(named("mesh.discovery-selectors",
+                 "namespaces that belong to the mesh, as MeshConfig's discoverySelectors: YAML, such as [{matchLabels: {mesh: \"on\"}}]; "
+                 "empty: all"),
+           raw.discovery, kMaxSelectors);
+    using Visibility = Settings::Visibility;
+    s.choice<Visibility>(
+        named("mesh.service-entry-visibility", "who is told of hosts of ServiceEntries: everybody, their namespace, nobody"),
+        to.mesh.service_entries, {{"public", Visibility::Public}, {"namespace", Visibility::Namespace}, {"none", Visibility::None}});
     s.boolean(named("addresses.allocate", "give hosts of ServiceEntries without addresses their own, of kind kubernetes"), raw.allocate);
     s.text(named("addresses.ipv4", "they are taken from; as no network of yours"), raw.allocate_v4);
     s.text(named("addresses.ipv6", "likewise"), raw.allocate_v6);
@@ -126,6 +136,9 @@ Result<void> fit(Raw& raw) {
     if (!filter) return std::move(filter).error().with("log.filter");
     to.log_filter = std::move(*filter);
     if (!raw.network.empty()) to.mesh.network = raw.network;
+    auto discovery = read_discovery_selectors(raw.discovery);
+    if (!discovery) return std::move(discovery).error().with("mesh.discovery-selectors");
+    to.mesh.discovery = std::move(*discovery);
     if (to.mesh.trust_domain.empty()) return base::invalid("mesh.trust-domain: is empty; give one, such as cluster.local");
     const AddressRanges ranges{TRY(range_of("addresses.ipv4", raw.allocate_v4, true)),
                                TRY(range_of("addresses.ipv6", raw.allocate_v6, false))};

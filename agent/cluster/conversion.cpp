@@ -76,6 +76,17 @@ void Conversion::report(Diagnostics& to) const {
     }
 }
 
+// A DENY for the whole mesh that silently does not count is what nobody would look for.
+void Conversion::note_discovery() {
+    const std::string& root = mesh_.settings().root_namespace;
+    ObjectMeta policy;
+    policy.ns = root;
+    if (mesh_.in_mesh(policy)) return;
+    problems_[{Role::Mesh, root}].warning("mesh.discovery-selectors leave out " + root +
+                                          ": its policies, which are the whole mesh's, do not apply; " +
+                                          "label that namespace as the selectors ask");
+}
+
 void Conversion::update(const Objects& objects, std::span<const Change> changes, OutputSink& sink) {
     Round round{objects, changes, sink};
     const bool same_mesh = look_around(round);
@@ -87,6 +98,7 @@ void Conversion::update(const Objects& objects, std::span<const Change> changes,
     endpoints_.clear();
     problems_.clear();
     targets_.clear();
+    note_discovery();
     unseen_ = std::exchange(statuses_, {});
     started_ = true;
     ++from_nothing_;

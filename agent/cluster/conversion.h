@@ -77,7 +77,7 @@ class Conversion {
     [[nodiscard]] uint64_t from_nothing() const { return from_nothing_; }  // updates that were
 
   private:
-    enum class Role : uint8_t { Service, ServiceEntry, AuthorizationPolicy, PeerAuthentication, Pod, WorkloadEntry, Endpoints, Gateway };
+    enum class Role : uint8_t { Mesh, Service, ServiceEntry, AuthorizationPolicy, PeerAuthentication, Pod, WorkloadEntry, Endpoints, Gateway };
     // Whom the changes of one update concern beside the changed objects themselves.
     struct Impact {
         std::set<std::string, std::less<>> namespaces, nodes, waypoints;  // waypoints by name alone
@@ -101,6 +101,7 @@ class Conversion {
         std::vector<std::string> uids, pods;
     };
 
+    void note_discovery();
     bool look_around(Round& round);
     void run(Round& round);
     void policies(Round& round);

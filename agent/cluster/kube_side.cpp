@@ -63,10 +63,12 @@ base::Result<std::unique_ptr<KubeSide>> KubeSide::create(Options options, const 
         return base::to_hex(hash);
     };
     out->reviewer_ = std::make_unique<kube::TokenReviewer>(*out->client_, clock, std::move(review));
-    out->roots_ = TRY(RootPublisher::create(*out->client_, {}, leading));
-    RootPublisherOptions lists;
+    RootPublisherOptions roots;
+    roots.discovery = o.mesh.discovery;
+    RootPublisherOptions lists = roots;
     lists.name = "istio-ca-crl";
     lists.key = "ca-crl.pem";
+    out->roots_ = TRY(RootPublisher::create(*out->client_, std::move(roots), leading));
     out->lists_ = TRY(RootPublisher::create(*out->client_, std::move(lists), leading));
     out->statuses_ = std::make_unique<StatusWriter>(*out->client_, leading);
     if (o.addresses) out->addresses_ = std::make_unique<AddressWriter>(*out->client_, leading, *o.addresses, o.mesh.revision);

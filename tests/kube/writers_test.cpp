@@ -141,6 +141,26 @@ TEST_CASE("kube: the root certificate is in every namespace, and comes back") {
     CHECK(eventually([&] { return text("a") == "PEM 2" && text("b") == "PEM 2"; }));
 }
 
+TEST_CASE("kube: of chosen namespaces alone the root certificate is in every one") {
+    ApiServer server;
+    server.apply(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: b, labels: {mesh: "
+        "'on'}}\n");
+    cluster::RootPublisherOptions options;
+    options.discovery = {{{{"mesh", "on"}}, {}}};
+    auto publisher = cluster::RootPublisher::create(server.admin(), std::move(options), [] { return true; });
+    REQUIRE(publisher);
+    (*publisher)->set_root("PEM 1");
+    (*publisher)->start();
+    const auto there = [&](const std::string& ns) {
+        return !get(server, "/api/v1/namespaces/" + ns + "/configmaps/istio-ca-root-cert").is_null();
+    };
+    CHECK(eventually([&] { return there("b"); }));
+    REQUIRE(server.admin().merge("/api/v1/namespaces/a", R"({"metadata":{"labels":{"mesh":"on"}}})"));
+    CHECK(eventually([&] { return there("a"); }));
+    CHECK_FALSE(there("default"));
+}
+
 TEST_CASE("kube: policies say whether they are enforced") {
     ApiServer server;
     server.install_definitions();

@@ -57,6 +57,12 @@ TEST_CASE("convert: the settings of a controller are options") {
     CHECK(set.code == 0);
     CHECK(set.out.find("\"network\": \"net1\"") != std::string::npos);
     CHECK(set.out.find("\"dryRun\": true") != std::string::npos);
+    CHECK(cli({"convert", "-f", file, "--discovery-selectors", "[{matchLabels: {mesh: 'on'}}]", "-o", "json"}).out.find("10.0.0.1") ==
+          std::string::npos);
+    const CliRun wrong = cli({"convert", "-f", file, "--discovery-selectors", "[{matchLabel: {mesh: 'on'}}]"});
+    CHECK(wrong.code == 1);
+    CHECK(wrong.err.find("--discovery-selectors: ") != std::string::npos);
+    CHECK(wrong.err.find("unknown field 'matchLabel'; the fields here are matchLabels, matchExpressions") != std::string::npos);
 }
 
 TEST_CASE("man page: the one in docs is what the options say") {

@@ -28,6 +28,11 @@ TEST_CASE("controller settings: flags over variables, and what follows from them
     CHECK(s->tokens_path() == "/s/tokens.json");
     CHECK(s->debounce == 5ms);
     CHECK_FALSE(s->insecure_demo);
+    const auto chosen = read_controller_settings(
+        {"--mesh-discovery-selectors", "[{matchLabels: {mesh: 'on'}}, {}]", "--mesh-service-entry-visibility", "namespace"}, nothing);
+    REQUIRE(chosen);
+    CHECK(chosen->mesh.discovery.size() == 2);
+    CHECK(chosen->mesh.service_entries == Settings::Visibility::Namespace);
     const auto names = s->server_names();
     for (const char* name : {"istiod.istio-system.svc", "cp.corp.example", "localhost"})
         CHECK(std::count(names.begin(), names.end(), name) == 1);
@@ -46,5 +51,7 @@ TEST_CASE("controller settings: a wrong one names itself") {
     CHECK(error({"--source-kind=etcd"}).find("source.kind") != std::string::npos);
     CHECK(error({"--addresses-ipv4=240.240.0.0"}).find("addresses.ipv4: '240.240.0.0/32' is no IPv4 prefix") == 0);
     CHECK(error({"--addresses-ipv6=here"}).find("addresses.ipv6") != std::string::npos);
+    CHECK(error({"--mesh-discovery-selectors=[{}, 1]"}).find("mesh.discovery-selectors: ") == 0);
+    CHECK(error({"--mesh-service-entry-visibility=mine"}).find("mesh.service-entry-visibility") != std::string::npos);
     CHECK(error({"--xds-listen=here"}).find("xds.listen") != std::string::npos);
 }
