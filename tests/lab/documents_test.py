@@ -214,6 +214,15 @@ class Documents(LabCase):
                     count += 1
         self.assertGreater(count, 10)
 
+    def test_completion_and_manual_know_the_commands_of_a_lab(self):
+        ask = subprocess.run([BINARIES / "warren-lab", "--help"], capture_output=True, text=True, timeout=30, check=True).stdout
+        commands = re.findall(r"(?m)^    ([a-z]+) ", ask)
+        self.assertIn("upgrade", commands)
+        completion = subprocess.run([BINARIES / "warren", "completion", "bash"], capture_output=True, text=True, timeout=30, check=True).stdout
+        self.assertEqual(re.search(r'"lab"\) words="([^"]*)"', completion)[1].split(), commands)
+        manual = (ROOT / "docs/warren.1").read_text(encoding="utf-8")
+        self.assertEqual(re.findall(r"(?m)^\.SS \\fBwarren lab ([a-z]+)", manual), commands)
+
     def known(self, program, names, options):
         if program == "warren" and names[:1] == ["lab"]:
             program, names = "warren-lab", names[1:]

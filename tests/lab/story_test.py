@@ -46,6 +46,7 @@ class Demo(LabCase):
         name = self.fresh()
         self.command("demo", "--name", name, "--keep")
         self.assertTrue(all(json.loads(self.command("status", name, "-o", "json")[0])[0]["daemons"].values()))
+        self.assertRegex(self.command("status", name, "-o", "yaml")[0], rf'(?m)^- "name": "{name}"$')
         page = json.loads(self.command("exec", "--name", name, "load", "--", "curl", "-s", "http://web/")[0])
         self.assertEqual(page["banner"], "everything must go")
         self.command("exec", "--name", name, "batch", "--", "curl", "-s", "http://web.shop/", code=7)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree
 
-TOOLS = pathlib.Path(__file__).resolve().parents[2] / "tools/bench"
+PROGRAM = pathlib.Path(os.environ["WARREN_BENCH_BUILD"]) / "bin/warren-bench"
 LIGHT_GBPS = 10_000  # beyond any machine
 SECOND_US = 1e6
 GROUPS = {"same": {"plain", "direct", "tunnel"}, "cross": {"plain", "relay", "hbone", "passthrough"}, "unenrolled": {"agent gone", "agent attached"},
@@ -28,20 +28,20 @@ def need(condition, what):
 
 def run(program, folder, *arguments):
     out = folder / "out.json"
-    subprocess.run([sys.executable, "-B", str(TOOLS / program), "--quick", "--json", str(out), *arguments], check=True, timeout=280)
+    subprocess.run([PROGRAM, program, "--quick", "--json", str(out), *arguments], check=True, timeout=280)
     return json.loads(out.read_text(encoding="utf-8"))
 
 
 def compare(folder):
     # An impostor of another data plane: the guests stay plain.
     # All cases where the paths are compared; where settings are, two of them.
-    paths = run("compare.py", folder, "--groups", "same,cross,idle", "--markdown", str(folder / "paths.md"), "--plots", str(folder / "plots"))
-    states = run("compare.py", folder, "--groups", "unenrolled,flows,bbr,policies,pods,other", "--cases", "tput1,conn8", "--other", "echo ready; exec sleep 600",
+    paths = run("compare", folder, "--groups", "same,cross,idle", "--markdown", str(folder / "paths.md"), "--plots", str(folder / "plots"))
+    states = run("compare", folder, "--groups", "unenrolled,flows,bbr,policies,pods,other", "--cases", "tput1,conn8", "--other", "echo ready; exec sleep 600",
                  "--markdown", str(folder / "states.md"))
     rows = paths["rows"] + states["rows"]
     for group, who in GROUPS.items():
         need({r["who"] for r in rows if r["group"] == group} == who, f"{group}: {who}")
-    need(len({r["case"] for r in rows if r["group"] == "same"}) == 13, "thirteen cases")
+    need(len({r["case"] for r in rows if r["group"] == "same"}) == 14, "fourteen cases")
     for r in rows:
         name = f"{r['group']}, {r['case']}, {r['who']}: {r}"
         need(r["failed"] == 0 and r["ops"] > 0, name)
@@ -65,7 +65,7 @@ def compare(folder):
 
 
 def agent(folder):
-    out = run("agent_figures.py", folder)
+    out = run("agent", folder)
     need(5 < out["memory"]["resident MB"] < 500 and out["memory"]["pods"] == 4, out["memory"])
     need(out["connections"]["opened"] == 500 and out["connections"]["flows open"] == 500 and out["connections"]["maps MB, all open"] > 0, out["connections"])
     need(0 < out["enrolment"]["one pod, median ms"] <= out["enrolment"]["one pod, worst ms"] and out["enrolment"]["all of them, ms"] > 0, out["enrolment"])
@@ -76,7 +76,7 @@ def agent(folder):
 
 
 def hostile(folder):
-    rows = run("hostile.py", folder)
+    rows = run("hostile", folder)
     need(len(rows) == 9, f"nine attacks, not {len(rows)}")
     for r in rows:
         need(r["thrown"] > 0 and r["neighbour_failed"] == 0 and 0 < r["alone_p99_us"] and 0 < r["neighbour_p99_us"] < SECOND_US, r)

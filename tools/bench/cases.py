@@ -39,6 +39,7 @@ CASES = {case.name: case for case in (
     _request("ping99", "64 B there and back, 1 connection, p99 us", 1, 64, "p99_us", "less"),
     _request("req16", "1 KiB requests, 16 connections, per second", 16, 1024, "per_second", "more"),
     _request("req256", "1 KiB requests, 256 connections, per second", 256, 1024, "per_second", "more"),
+    _request("rate1", "64 B there and back, 1 connection, 1,000 a second, p99 us", 1, 64, "p99_us", "less", "--rate", "1000"),
     _request("rate16", "1 KiB requests, 16 connections, 5,000 a second, p99 us", 16, 1024, "p99_us", "less", "--rate", "5000"),
     _request("rate256", "1 KiB requests, 256 connections, 5,000 a second, p99 us", 256, 1024, "p99_us", "less", "--rate", "5000"),
     Case("conn8", "connect, 1 byte, close, 8 workers, per second", "connect", ("--connections", "8"), "per_second", "more", "1,000 requests"),

@@ -9,7 +9,40 @@
 
 #include <CLI/CLI.hpp>
 
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+
+// Measurements of whole labs are Python, in the source tree that this program was built from.
+struct Script {
+    const char *name, *file, *what;
+};
+constexpr Script kScripts[] = {
+    {"compare", "compare.py", "the mesh beside plain TCP, a bare TLS relay, and any other mesh: throughput, latency, connections, memory"},
+    {"agent", "agent_figures.py", "the node agent: memory, enrolment, churn, open connections, how soon a policy counts"},
+    {"hostile", "hostile.py", "what peers that mean harm cost a tunnel and the pods beside the one they attack"},
+};
+
+// Returns when it could not be started.
+int hand_over(const Script& script, const CLI::App& command) {
+    const std::string path = std::string(WARREN_BENCH_FOLDER) + "/" + script.file;
+    std::vector<std::string> words = {"python3", "-B", path};
+    for (std::string& word : command.remaining()) words.push_back(std::move(word));
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    if (::access(path.c_str(), R_OK) == 0) ::execvp(argv[0], argv.data());
+    std::fprintf(stderr, "warren-bench: %s: %s; it runs from the source tree, with python3\n", path.c_str(), std::strerror(errno));
+    return 1;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
     CLI::App app("Measures Warren on this machine.", "warren-bench");
@@ -51,7 +84,14 @@ int main(int argc, char** argv) {
     verdicts_command->add_option("--policies", verdicts.policies, "policies of the mesh")->check(CLI::Range(200, 100'000));
     verdicts_command->add_option("--rounds", verdicts.rounds, "times that everything is computed")->check(CLI::Range(1, 1'000));
     const warren::bench::LoadCommands load(app);
+    for (const Script& script : kScripts) {
+        CLI::App* command = app.add_subcommand(script.name, script.what);
+        command->prefix_command();
+        command->set_help_flag();  // the script's own
+    }
     CLI11_PARSE(app, argc, argv);
+    for (const Script& script : kScripts)
+        if (const CLI::App* command = app.get_subcommand(script.name); *command) return hand_over(script, *command);
 
     auto asked = load.run();
     auto report = asked                 ? *std::move(asked)

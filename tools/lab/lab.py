@@ -40,7 +40,7 @@ def arguments():
     add("down", "take a lab down, also one that is half up").add_argument("name", nargs="?", help="which (default: the only one)")
     status = add("status", "what is up, and what the load generator counts; exit code 1 when a daemon is not running")
     status.add_argument("name", nargs="?", help="which (default: all)")
-    status.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    status.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
     command = add("exec", "a command in a pod, or in a node's network namespace")
     command.add_argument("--name", help="of the lab (default: the only one)")
     command.add_argument("where", choices=[*shop.PODS, *shop.NODES], metavar="WHERE", help=", ".join([*shop.PODS, *shop.NODES]))
@@ -92,12 +92,29 @@ def down(args):
     return 0
 
 
+def yaml_lines(value):
+    """Lists and maps with something in them as blocks, all else as JSON, which is YAML too."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            lines = list(yaml_lines(inner))
+            nested = isinstance(inner, (dict, list)) and inner
+            yield f"{json.dumps(key)}:" + ("" if nested else f" {lines[0]}")
+            yield from (f"  {line}" for line in lines if nested)
+    elif isinstance(value, list) and value:
+        for inner in value:
+            yield from (f"{'  ' if i else '- '}{line}" for i, line in enumerate(yaml_lines(inner)))
+    else:
+        yield json.dumps(value)
+
+
 def status(args):
     need_root()
     labs = [the_one(args.name, args.bin)] if args.name else [Lab(name, args.bin) for name in place.names()]
     found = [lab.status() for lab in labs]
     if args.output == "json":
         print(json.dumps(found, indent=2))
+    if args.output == "yaml":
+        print("\n".join(yaml_lines(found)))
     for one in found if args.output == "table" else ():
         load = one["load"]
         print(f"{one['name']}: {load['ok']} pages, {load['failed']} failed, longest {load['worst_s']} s; node pages {' '.join(one['pages'].values())}; logs {one['logs']}")

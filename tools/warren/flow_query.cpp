@@ -51,7 +51,12 @@ void FlowQuery::add_to(CLI::App& command) {
     command.add_option("--reason", reasons, "reason code, see docs/policy.md; may be repeated")
         ->type_name("REASON")
         ->allow_extra_args(false);
-    command.add_option("--since", since, "only flows open or ended within this time: 30s, 5m, 2h")->type_name("TIME");
+    command.add_option("--since", since, "only flows open or ended within this time: 30s, 5m, 2h")
+        ->type_name("TIME")
+        ->check([](const std::string& given) {
+            const auto span = parse_duration(given);
+            return span ? std::string() : span.error().message();
+        });
 }
 
 base::Result<std::optional<base::WallTime>> FlowQuery::earliest(base::WallTime now) const {
