@@ -48,8 +48,8 @@ class LabCase(unittest.TestCase):
                 lines = [line for line in path.read_text(errors="replace").splitlines() if '"scope":"access"' not in line or '"error"' in line]
                 print(f"-- {path}", *lines[-40:], sep="\n", file=sys.stderr)
 
-    def start(self, *words, before=()):
-        process = subprocess.Popen([*before, *COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def start(self, *words, before=(), stdin=None):
+        process = subprocess.Popen([*before, *COMMAND, *map(str, words)], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.addCleanup(process.communicate)
         self.addCleanup(lambda: process.poll() is None and process.kill())
         return process
