@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long tests, for a release or a night; dated results belong into docs/test-long.md.
 #
-#   tools/test-long.sh [STEP...]    steps: differential asan tsan tidy kernels fuzz soak chaos repeat; all of them when none is named
+#   tools/test-long.sh [STEP...]    steps: differential asan tsan tidy kernels fuzz soak chaos skew repeat; all of them when none is named
 #
 #   differential   ten million random (policy set, connection) pairs through the engine and the naive evaluator (about 5 minutes)
 #   asan, tsan     every unit and kernel test under the address and undefined behaviour, then the thread sanitizer
@@ -11,6 +11,7 @@
 #   kernels        Debian's 6.1 and 6.12 kernels under qemu: agent and tunnel end to end, and all of tests/bpf
 #   fuzz           every fuzz target for FUZZ_SECONDS (default 600) each, two at a time
 #   chaos          tests/lab's upgrades and shortages, an agent killed 100 times and a controller away for minutes, CHAOS_ROUNDS (default 10) times
+#   skew           agent, tunnel and controller of another release (SKEW_REF, a commit; default: the newest tag) beside and after this one's
 #   repeat         the full test list REPEATS (default 10) times in a row, JOBS (default: one a core) at once, each with its counts: none may fail once
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -20,7 +21,7 @@ results=$root/build/results-long
 mkdir -p "$results"
 status=0
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(differential asan tsan tidy kernels fuzz soak chaos repeat)
+[ ${#steps[@]} -gt 0 ] || steps=(differential asan tsan tidy kernels fuzz soak chaos skew repeat)
 
 build() {
     cmake --preset "$1" >"$results/configure-$1.log" || { cat "$results/configure-$1.log"; exit 1; }
@@ -70,6 +71,19 @@ for step in "${steps[@]}"; do
                 done
             done
             ;;
+        skew)
+            programs=(warren warren-agent warren-ztunnel warren-controller)
+            build dev dev --target "${programs[@]}"
+            other=$root/build/other-release
+            ref=${SKEW_REF:-$(git describe --tags --abbrev=0 2>/dev/null || true)}
+            [ -n "$ref" ] || { echo "skew: there is no tag yet; name a commit in SKEW_REF that knows the lab's settings" >&2; exit 2; }
+            git worktree remove --force "$other" 2>/dev/null || true
+            git worktree add --detach "$other" "$ref"
+            (cd "$other" && cmake --preset dev >"$results/configure-skew.log" && cmake --build --preset dev --target "${programs[@]}")
+            WARREN_BIN=$root/build/dev/bin WARREN_OTHER_BIN=$other/build/dev/bin WARREN_TESTS_FOLDER=$root/tests/lab \
+                python3 -B tests/mesh/run.py skew.py 2>&1 | tee "$results/skew.txt" || status=1
+            git worktree remove --force "$other"
+            ;;
         repeat)
             tests/mesh/peers.sh >/dev/null
             tests/agent/xds/peers.sh >/dev/null
@@ -85,7 +99,7 @@ for step in "${steps[@]}"; do
             done
             ;;
         *)
-            echo "test-long.sh: no step \"$step\"; steps are differential, asan, tsan, tidy, kernels, fuzz, soak, chaos, repeat" >&2
+            echo "test-long.sh: no step \"$step\"; steps are differential, asan, tsan, tidy, kernels, fuzz, soak, chaos, skew, repeat" >&2
             exit 2
             ;;
     esac
