@@ -127,6 +127,7 @@ void StreamRelay::flush_to_app() {
     if (stream_end_ && !shut_) {
         shut_ = true;
         if (!app_eof_) ::shutdown(fd_.get(), SHUT_WR);  // else the close that follows says the same
+        if (early_end_) return begin_last_bytes();
         if (half_closed_timeout_.count() > 0 && !last_bytes_) loop_.arm(idle_, half_closed_timeout_);
         maybe_done();
     }
@@ -151,18 +152,26 @@ void StreamRelay::on_closed(const H2Reset* reset) {
         return maybe_done();
     }
     if (stream_end_ && reset->code == kNoError && !reset->local) {
-        // The peer is done and wants no more: an orderly end, as RFC 9113 8.1 has it.
-        return end({true, {}});
+        // The peer is done and wants no more: an orderly end (RFC 9113 8.1), once the application has what came before it.
+        return begin_early_end();
     }
     reset_on_close(fd_.get());
     if (revoked) return end({false, "the peer's certificate is revoked or not trusted any more", true});
-    if (reset->local) return end({false, "tunnel closed"});
-    error_ = "stream reset by the peer, code " + std::to_string(reset->code);
-    by_ = RelayEnd::By::Far;
+    error_ = reset->local ? "tunnel closed" : "stream reset by the peer, code " + std::to_string(reset->code);
+    if (!reset->local) by_ = RelayEnd::By::Far;
     begin_last_bytes();
 }
 
-// reset_on_close throws away what the kernel has not brought to the application yet, so the end waits for it.
+void StreamRelay::begin_early_end() {
+    if (!relaying_) return end({true, {}});
+    early_end_ = true;
+    if (shut_) return begin_last_bytes();
+    if (!blocked_) flush_to_app();
+    if (!ended_ && !last_bytes_ && half_closed_timeout_.count() > 0) loop_.arm(idle_, half_closed_timeout_);
+}
+
+// A reset throws away what the kernel has not brought to the application yet, so the end waits for it. An early end may be one: the kernel
+// makes it of a close where bytes of the application were left unread.
 void StreamRelay::begin_last_bytes() {
     if (!relaying_) return end({false, error_, false, by_});
     last_bytes_ = true;
@@ -174,7 +183,7 @@ void StreamRelay::begin_last_bytes() {
 void StreamRelay::wait_for_last_bytes() {
     const size_t missing = (queue_ ? queue_->bytes() : 0) + unacknowledged(fd_.get());
     if (std::exchange(progress_mark_, missing) != missing) waited_ms_ = 0;
-    if (missing == 0 || waited_ms_ >= kMostWait) return end({false, error_, false, by_});
+    if (missing == 0 || waited_ms_ >= kMostWait) return end({error_.empty(), error_, false, by_});
     const uint16_t next = std::clamp(waited_ms_, kLookFirst, kLookSlowly);
     waited_ms_ = static_cast<uint16_t>(waited_ms_ + next);
     loop_.arm(idle_, std::chrono::milliseconds(next));
@@ -182,7 +191,7 @@ void StreamRelay::wait_for_last_bytes() {
 
 void StreamRelay::fail_app(int os) {
     if (ended_) return;
-    if (last_bytes_) return end({false, error_, false, by_});
+    if (last_bytes_ && !error_.empty()) return end({false, error_, false, by_});
     error_ = base::os_error_of(os != 0 ? os : ECONNRESET, "application").message();
     by_ = RelayEnd::By::Near;
     if (tunnel_ == nullptr) return end({false, error_, false, by_});

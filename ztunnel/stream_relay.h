@@ -95,6 +95,7 @@ class StreamRelay : public base::IoHandler, public H2Stream, public Deliverable,
     void flush_to_app();
     void fail_app(int os);
     void maybe_done();
+    void begin_early_end();
     void begin_last_bytes();
     void wait_for_last_bytes();
     void end(RelayEnd how);
@@ -122,7 +123,8 @@ class StreamRelay : public base::IoHandler, public H2Stream, public Deliverable,
     bool stream_end_ = false;  // END_STREAM was received
     bool shut_ = false;        // and passed on
     bool blocked_ = false;     // the application's socket is full
-    bool last_bytes_ = false;  // the peer reset the stream; what it sent before is on its way
+    bool early_end_ = false;   // END_STREAM was received, and the peer wants no more
+    bool last_bytes_ = false;  // no stream any more; what the peer sent is on its way
     bool ended_ = false;
     uint16_t waited_ms_ = 0;  // for the last bytes, without any moving
 };

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests and certificates that no honest peer sends, to a pod's port 15008 (data-plane contract 4.4, 4.5, 6.1, 6.3)."""
+import socket
 import ssl
 import struct
 
@@ -219,7 +220,7 @@ class OddServers(MeshCase):
         self.world.mesh.pod(self.world.pods.plain)
         self.world.overrides["n1"] = {"WARREN_CONNECT_TIMEOUT": "2s"}
 
-    def serve(self, authority, word=b"", answer=b""):
+    def serve(self, authority, word=b"", answer=b"", then_close=False):
         """Says word at once, and answer when a request has come."""
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         made.set_alpn_protocols(["h2"])
@@ -235,6 +236,8 @@ class OddServers(MeshCase):
                         if not asked and HEADERS in frame_types(heard[len(PREFACE):]):
                             asked = True
                             tls.sendall(answer)
+                            if then_close:
+                                tls.shutdown(socket.SHUT_WR)
             except OSError:  # the tunnel ends it
                 pass
 
@@ -266,12 +269,16 @@ class OddServers(MeshCase):
         flags, error = self.flag_of_a_call()
         self.assertEqual(flags, {"H2_HANDSHAKE_FAILURE"}, error)
 
-    def check_before_a_reset(self, size):
-        """Envoy ends every CONNECT so whose connection its HTTP layer closes."""
+    def serve_answer(self, size, *end, then_close=False):
         payload = bytes(range(256)) * (size // 256)
         data = b"".join(frame(DATA, 0, 1, payload[at:at + 16384]) for at in range(0, size, 16384))
         self.serve(self.world.ca, frame(SETTINGS), frame(SETTINGS, ACK) + frame(HEADERS, END_HEADERS, 1, header_block([(":status", "200")])) +
-                   data + frame(RST_STREAM, 0, 1, struct.pack("!I", 10)))
+                   data + b"".join(end), then_close)
+        return payload
+
+    def check_before_a_reset(self, size):
+        """Envoy ends every CONNECT so whose connection its HTTP layer closes."""
+        payload = self.serve_answer(size, frame(RST_STREAM, 0, 1, struct.pack("!I", 10)))
         with apps.connect(self.world.pods.client, self.world.pods.plain.v4, 7000) as connection:
             connection.sendall(b"ping")
             self.assertEqual(apps.read_exactly(connection, size), payload)
@@ -283,6 +290,33 @@ class OddServers(MeshCase):
 
     def test_bulk_before_a_reset_arrives_whole(self):
         self.check_before_a_reset(2 << 20)
+
+    def test_bulk_before_the_end_of_the_tunnel_arrives_whole(self):
+        size = 2 << 20
+        payload = self.serve_answer(size, then_close=True)
+        with apps.connect(self.world.pods.client, self.world.pods.plain.v4, 7000) as connection:
+            connection.sendall(b"ping")
+            eventually(lambda: self.world.n1.metric("warren_pool_dials_total") == 1 and self.world.n1.metric("warren_pool_tunnels") == 0, "the tunnel is gone")
+            self.assertEqual(apps.read_exactly(connection, size), payload)
+            self.assertEqual(apps.end_of(connection), "reset")
+        self.world.n1.wait_access(direction="outbound", bytes_recv=size, error="tunnel closed")
+
+    def check_an_early_end(self, size):
+        """A peer that is done and wants no more says so by a reset without an error (RFC 9113 8.1): the whole answer, and an orderly end."""
+        payload = self.serve_answer(size, frame(DATA, END_STREAM, 1), frame(RST_STREAM, 0, 1, struct.pack("!I", 0)))
+        with apps.connect(self.world.pods.client, self.world.pods.plain.v4, 7000) as connection:
+            connection.sendall(b"ping")
+            begun = apps.read_exactly(connection, 256)
+            connection.sendall(bytes(4096))  # nobody reads it: what is closed over it is a reset to the kernel
+            self.assertEqual(begun + apps.read_exactly(connection, size - 256), payload)
+            self.assertEqual(apps.end_of(connection), "closed")
+        self.world.n1.wait_access(direction="outbound", bytes_recv=size)
+
+    def test_a_word_before_an_early_end_arrives(self):
+        self.check_an_early_end(256)
+
+    def test_bulk_before_an_early_end_arrives_whole(self):
+        self.check_an_early_end(2 << 20)
 
     def check_status(self, status, text):
         """Every status but 200 is a failure (contract 4.5)."""
