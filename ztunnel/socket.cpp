@@ -178,6 +178,11 @@ size_t unacknowledged(int fd) {
     return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<size_t>(bytes) : 0;
 }
 
+size_t unread(int fd) {
+    int bytes = 0;
+    return ::ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0 ? static_cast<size_t>(bytes) : 0;
+}
+
 base::Result<base::Fd> SocketStock::take(int family) {
     auto& ahead = family == AF_INET6 ? v6_ : v4_;
     if (ahead.empty()) {

@@ -75,6 +75,8 @@ void set_local_congestion(int fd, const SocketOptions& options);
 void reset_on_close(int fd);
 // Bytes written that the other end's kernel has not acknowledged; 0 when the connection is gone.
 [[nodiscard]] size_t unacknowledged(int fd);
+// Bytes that came and were not read; of a connection that was reset too.
+[[nodiscard]] size_t unread(int fd);
 
 // Sockets of one namespace, a few made ahead with one switch.
 class SocketStock {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/stream_relay.h"
 
+#include "ztunnel/last_bytes.h"
 #include "ztunnel/socket.h"
 
 #include <algorithm>
@@ -15,10 +16,6 @@ namespace warren::ztunnel {
 
 namespace {
 constexpr uint32_t kNoError = 0, kConnectError = 0xa;  // RFC 9113 7
-
-// How often it is looked whether the application's kernel has acknowledged the last bytes, which no event tells, and how long without any
-// moving they are waited for: what a stalled application leaves lying is lost to it either way.
-constexpr uint16_t kLookFirst = 1, kLookSlowly = 50, kMostWait = 10'000;  // ms; a delayed acknowledgement takes 40
 }  // namespace
 
 base::Result<void> StreamRelay::start_relay(std::chrono::milliseconds half_closed_timeout) {
@@ -36,7 +33,7 @@ base::Result<void> StreamRelay::start_relay(std::chrono::milliseconds half_close
 void StreamRelay::on_io(uint32_t events) {
     if (ended_) return;
     if (!relaying_) return on_dial_event(events);
-    if ((events & EPOLLERR) != 0) return fail_app(connect_result(fd_.get()));
+    if ((events & EPOLLERR) != 0) return app_broke(connect_result(fd_.get()));
     if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) saw_hangup_ = true;
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0 && !app_eof_) {
         readable_ = true;
@@ -65,16 +62,17 @@ base::Io StreamRelay::read_payload(std::span<const iovec> gaps) {
             if (static_cast<size_t>(n) < room && !saw_hangup_) readable_ = false;
             return {static_cast<size_t>(n), State::Ready, 0};
         }
-        if (n == 0) {
+        if (n == 0 && app_error_ == 0) {
             app_eof_ = true;
             readable_ = false;
             if (half_closed_timeout_.count() > 0) loop_.arm(idle_, half_closed_timeout_);
             return {0, State::Eof, 0};
         }
-        const int os = errno;
+        int os = n < 0 ? errno : 0;
         if (os == EINTR) continue;
         readable_ = false;
         if (os == EAGAIN) return {0, State::WouldBlock, 0};
+        if (app_error_ != 0) os = app_error_;
         // The session resets the stream with CONNECT_ERROR and on_closed ends the relay.
         error_ = base::os_error_of(os, "application").message();
         by_ = RelayEnd::By::Near;
@@ -83,6 +81,7 @@ base::Io StreamRelay::read_payload(std::span<const iovec> gaps) {
 }
 
 void StreamRelay::on_data(std::span<uint8_t> data) {
+    if (app_error_ != 0) return tunnel_->h2().consume_connection(data.size());  // there is nobody to have it
     queue().push(tunnel_->current_chunk(), data);
     budget_.used += data.size();
     if (budget_.used <= budget_.limit) {
@@ -118,7 +117,7 @@ void StreamRelay::flush_to_app() {
         tunnel_->h2().consume(stream_id_, io.n);
         tunnel_->wake();
     }
-    if (io.state == base::Io::State::Failed) return fail_app(io.os);
+    if (io.state == base::Io::State::Failed) return app_broke(io.os);
     if (io.state == base::Io::State::WouldBlock) {
         blocked_ = true;
         return;
@@ -135,6 +134,7 @@ void StreamRelay::flush_to_app() {
 
 void StreamRelay::on_end() {
     stream_end_ = true;
+    if (app_error_ != 0) return;
     queue();  // flush_to_app sees an empty queue, and passes the end on
     if (tunnel_ != nullptr) tunnel_->deliver_later(*this);
 }
@@ -145,6 +145,7 @@ void StreamRelay::on_closed(const H2Reset* reset) {
     tunnel_ = nullptr;
     if (ended_) return;
     if (!error_.empty()) return end({false, error_, false, by_});
+    if (app_error_ != 0) return fail_app(app_error_);
     if (reset == nullptr) {
         // Both sides ended; bytes may still wait for the application.
         if (!stream_end_) stream_end_ = true, queue();
@@ -182,11 +183,22 @@ void StreamRelay::begin_last_bytes() {
 
 void StreamRelay::wait_for_last_bytes() {
     const size_t missing = (queue_ ? queue_->bytes() : 0) + unacknowledged(fd_.get());
-    if (std::exchange(progress_mark_, missing) != missing) waited_ms_ = 0;
-    if (missing == 0 || waited_ms_ >= kMostWait) return end({error_.empty(), error_, false, by_});
-    const uint16_t next = std::clamp(waited_ms_, kLookFirst, kLookSlowly);
-    waited_ms_ = static_cast<uint16_t>(waited_ms_ + next);
-    loop_.arm(idle_, std::chrono::milliseconds(next));
+    const auto next = next_look(missing, progress_mark_, waited_ms_);
+    if (!next) return end({error_.empty(), error_, false, by_});
+    loop_.arm(idle_, std::chrono::milliseconds(*next));
+}
+
+// What it had sent before is in the socket still, and goes to the peer first. What waits for it goes nowhere.
+void StreamRelay::app_broke(int os) {
+    if (ended_ || app_error_ != 0) return;
+    if (app_eof_ || last_bytes_ || tunnel_ == nullptr || unread(fd_.get()) == 0) return fail_app(os);
+    app_error_ = os != 0 ? os : ECONNRESET;
+    if (queue_) left_queue(queue_->bytes());
+    queue_.reset();
+    readable_ = saw_hangup_ = true;
+    if (half_closed_timeout_.count() > 0) loop_.arm(idle_, half_closed_timeout_);
+    tunnel_->h2().resume(stream_id_);
+    tunnel_->wake();
 }
 
 void StreamRelay::fail_app(int os) {

@@ -93,6 +93,7 @@ class StreamRelay : public base::IoHandler, public H2Stream, public Deliverable,
     void deliver() final;
     void on_idle();
     void flush_to_app();
+    void app_broke(int os);
     void fail_app(int os);
     void maybe_done();
     void begin_early_end();
@@ -127,6 +128,7 @@ class StreamRelay : public base::IoHandler, public H2Stream, public Deliverable,
     bool last_bytes_ = false;  // no stream any more; what the peer sent is on its way
     bool ended_ = false;
     uint16_t waited_ms_ = 0;  // for the last bytes, without any moving
+    int app_error_ = 0;       // errno: the application broke the connection; what it had sent is on its way
 };
 
 }  // namespace warren::ztunnel

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ztunnel/tcp_relay.h"
 
+#include "ztunnel/last_bytes.h"
 #include "ztunnel/socket.h"
 
 #include <cerrno>
@@ -43,11 +44,8 @@ void TcpRelay::on_side(Side& side, uint32_t events) {
         }
         return;
     }
-    if ((events & EPOLLERR) != 0) {
-        const int os = connect_result(side.fd.get());
-        reset_on_close(other(side).fd.get());
-        return end({false, base::os_error_of(os != 0 ? os : ECONNRESET, "connection").message(), false, name(side)});
-    }
+    if ((events & EPOLLERR) != 0) broke(side, connect_result(side.fd.get()), "connection");
+    if (ended_ || broken_ != nullptr) return;
     if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) side.hangup = true;
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0) side.readable = true;
     if ((events & EPOLLOUT) != 0) side.blocked = false;
@@ -55,16 +53,33 @@ void TcpRelay::on_side(Side& side, uint32_t events) {
 }
 
 void TcpRelay::on_batch_end() {
-    if (ended_ || !relaying_) return;
-    if (!pump(side_[0]) || !pump(side_[1])) return;
+    if (ended_ || !relaying_ || broken_ != nullptr) return;
+    pump(side_[0]);
+    pump(side_[1]);
     on_progress();
+    for (Side& side : side_) {
+        if (side.error == 0 || !side.eof || side.held) continue;
+        broken_ = &side;
+        progress_mark_ = UINT64_MAX;
+        return wait_for_last_bytes();
+    }
     if (side_[0].shut && side_[1].shut) end({true, {}});
 }
 
-// Writes what is held; false: the relay ended.
-bool TcpRelay::push(Side& from) {
+void TcpRelay::broke(Side& side, int os, const char* call) {
+    if (side.error != 0) return;
+    side.error = os != 0 ? os : ECONNRESET;
+    side.call = call;
+    side.readable = side.hangup = true;
+    if (broken_ != nullptr) return wait_for_last_bytes();
+    if (half_closed_timeout_.count() > 0) loop_.arm(idle_, half_closed_timeout_);
+    loop_.post_batch(*this);
+}
+
+// Writes what is held.
+void TcpRelay::push(Side& from) {
     Side& to = other(from);
-    while (from.begin < from.end && !to.blocked) {
+    while (from.begin < from.end && !to.blocked && to.error == 0) {
         const ssize_t n = ::send(to.fd.get(), from.held.data() + from.begin, from.end - from.begin, MSG_NOSIGNAL);
         if (n >= 0) {
             from.begin += static_cast<size_t>(n);
@@ -73,55 +88,58 @@ bool TcpRelay::push(Side& from) {
         }
         const int os = errno;
         if (os == EINTR) continue;
-        if (os == EAGAIN) {
+        if (os == EAGAIN)
             to.blocked = true;
-            break;
-        }
-        reset_on_close(from.fd.get());
-        end({false, base::os_error_of(os, "send").message(), false, name(to)});
-        return false;
+        else
+            broke(to, os, "send");
     }
-    if (from.begin == from.end) from.held = {};
-    return true;
+    if (from.begin == from.end || to.error != 0) from.held = {};
 }
 
-bool TcpRelay::pump(Side& from) {
+void TcpRelay::pump(Side& from) {
     Side& to = other(from);
-    if (!push(from)) return false;
-    for (int round = 0; from.readable && !from.held && !to.blocked && round < kRounds; ++round) {
+    push(from);
+    if (to.error != 0) from.eof = true;  // there is nobody to have more
+    for (int round = 0; from.readable && !from.eof && !from.held && !to.blocked && to.error == 0 && round < kRounds; ++round) {
         from.held = chunks_.take();
         if (!from.held) break;
         const ssize_t n = ::recv(from.fd.get(), from.held.data(), kChunkBytes, 0);
-        if (n <= 0) from.held = {};
         if (n > 0) {
             from.begin = 0;
             from.end = static_cast<size_t>(n);
             if (from.end < kChunkBytes && !from.hangup) from.readable = false;
-            if (!push(from)) return false;
+            push(from);
             continue;
         }
         const int os = errno;
+        from.held = {};
         if (n < 0 && os == EINTR) continue;
         from.readable = false;
-        if (n == 0) {
-            from.eof = true;
-        } else if (os != EAGAIN) {
-            reset_on_close(to.fd.get());
-            end({false, base::os_error_of(os, "recv").message(), false, name(from)});
-            return false;
-        }
+        if (n < 0 && os == EAGAIN) break;
+        if (n < 0) broke(from, os, "recv");
+        from.eof = true;
     }
-    if (from.eof && !from.held && !to.shut) {
+    if (from.eof && !from.held && !to.shut && from.error == 0 && to.error == 0) {
         to.shut = true;
         ::shutdown(to.fd.get(), SHUT_WR);
         if (half_closed_timeout_.count() > 0) loop_.arm(idle_, half_closed_timeout_);
     }
-    if (from.readable && !to.blocked) loop_.post_batch(*this);
-    return true;
+    if (from.readable && !from.eof && !to.blocked) loop_.post_batch(*this);
+}
+
+// The reset throws away what has not arrived.
+void TcpRelay::wait_for_last_bytes() {
+    const Side& from = *broken_;
+    Side& to = other(*broken_);
+    const auto next = next_look(to.error != 0 ? 0 : unacknowledged(to.fd.get()), progress_mark_, waited_ms_);
+    if (next) return loop_.arm(idle_, std::chrono::milliseconds(*next));
+    reset_on_close(to.fd.get());
+    end({false, base::os_error_of(from.error, from.call).message(), false, name(from)});
 }
 
 void TcpRelay::on_idle() {
     if (!relaying_) return on_dialled(ETIMEDOUT);
+    if (broken_ != nullptr) return wait_for_last_bytes();
     const uint64_t now = side_[0].moved + side_[1].moved;
     if (std::exchange(progress_mark_, now) != now) {
         loop_.arm(idle_, half_closed_timeout_);

@@ -40,6 +40,7 @@ class TcpRelay : public base::Buried, public base::BatchHook {
 
   private:
     // One socket, and the direction that reads from it.
+    // A side that broke (error) is read to its end first: what it had sent goes to the other, and then a reset.
     struct Side final : base::IoHandler {
         void on_io(uint32_t events) override { relay->on_side(*this, events); }
         TcpRelay* relay = nullptr;
@@ -47,14 +48,18 @@ class TcpRelay : public base::Buried, public base::BatchHook {
         Chunk held;  // read here, not yet accepted over there
         size_t begin = 0, end = 0;
         uint64_t moved = 0;
+        int error = 0;               // errno
+        const char* call = nullptr;  // that had it
         bool readable = false, blocked = false, hangup = false, eof = false, shut = false;
     };
     [[nodiscard]] RelayEnd::By name(const Side& side) const { return &side == &side_[0] ? RelayEnd::By::Near : RelayEnd::By::Far; }
     Side& other(Side& side) { return &side == &side_[0] ? side_[1] : side_[0]; }
     void on_side(Side& side, uint32_t events);
     void on_batch_end() override;
-    bool pump(Side& from);  // false: the relay ended
-    bool push(Side& from);
+    void pump(Side& from);
+    void push(Side& from);
+    void broke(Side& side, int os, const char* call);
+    void wait_for_last_bytes();
     void on_idle();
     void end(RelayEnd how);
 
@@ -62,6 +67,8 @@ class TcpRelay : public base::Buried, public base::BatchHook {
     base::Timer idle_;
     std::chrono::milliseconds half_closed_timeout_{0};
     uint64_t progress_mark_ = 0;
+    Side* broken_ = nullptr;  // read to its end; the other has yet to get the last bytes
+    uint16_t waited_ms_ = 0;  // for them, without any moving
     bool relaying_ = false;
     bool ended_ = false;
 };

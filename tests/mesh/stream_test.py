@@ -64,6 +64,24 @@ class Ends(MeshCase):
                     with apps.connect(pod, to.v4, 7000, 3) as connection:
                         self.assertEqual(apps.read_to_end(connection), b"word")
 
+    def test_an_answer_of_a_server_that_leaves_bytes_unread_arrives(self):
+        """As a web server refuses an upload: what it does not read makes the kernel's close a reset, right behind the answer."""
+        w, answer = self.world, b"413" * 1000
+
+        def refuse(connection):
+            apps.read_exactly(connection, 4)
+            connection.sendall(answer)
+            connection.close()
+
+        w.server(w.pods.server, 7000, refuse)
+        w.server(w.pods.plain, 7000, refuse)
+        for name, pod, to in (("tunnel", w.pods.client, w.pods.server), ("plaintext", w.pods.plain, w.pods.server), ("passthrough", w.pods.client, w.pods.plain)):
+            for attempt in range(30):
+                with self.subTest(name, attempt=attempt), apps.connect(pod, to.v4, 7000) as connection:
+                    connection.sendall(b"more than it reads")
+                    self.assertEqual(apps.read_exactly(connection, len(answer)), answer)
+                    self.assertEqual(apps.end_of(connection), "reset")
+
     def test_a_clients_reset_is_a_reset_at_the_server(self):
         w, ends = self.world, []
 
