@@ -196,7 +196,8 @@ void StreamRelay::app_broke(int os) {
     if (queue_) left_queue(queue_->bytes());
     queue_.reset();
     readable_ = saw_hangup_ = true;
-    if (half_closed_timeout_.count() > 0) loop_.arm(idle_, half_closed_timeout_);
+    half_closed_timeout_ = kLastBytesWait;  // nobody is there any more whose other half may take its time
+    loop_.arm(idle_, half_closed_timeout_);
     tunnel_->h2().resume(stream_id_);
     tunnel_->wake();
 }

@@ -72,7 +72,8 @@ void TcpRelay::broke(Side& side, int os, const char* call) {
     side.call = call;
     side.readable = side.hangup = true;
     if (broken_ != nullptr) return wait_for_last_bytes();
-    if (half_closed_timeout_.count() > 0) loop_.arm(idle_, half_closed_timeout_);
+    half_closed_timeout_ = kLastBytesWait;  // nobody is there any more whose other half may take its time
+    loop_.arm(idle_, half_closed_timeout_);
     loop_.post_batch(*this);
 }
 
