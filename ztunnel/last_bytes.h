@@ -14,8 +14,8 @@ namespace warren::ztunnel {
 inline constexpr std::chrono::milliseconds kLastBytesWait{10'000};
 
 // missing: bytes that have not arrived. mark: how many were missing at the last look, UINT64_MAX before the first. waited: milliseconds
-// since any moved, 0 before the first. Milliseconds to the next look; none when all have arrived, or none has moved for kLastBytesWait: what a
-// stalled application leaves lying is lost to it either way.
+// since any moved, 0 before the first. Milliseconds to the next look; none when all have arrived, or none has moved for kLastBytesWait:
+// what a stalled application leaves lying is lost to it either way.
 [[nodiscard]] std::optional<uint16_t> next_look(size_t missing, uint64_t& mark, uint16_t& waited);
 
 }  // namespace warren::ztunnel
