@@ -2,6 +2,7 @@
 #include "ztunnel/certificate_text.h"
 
 #include "base/bytes.h"
+#include "ztunnel/tls_library.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -36,7 +37,12 @@ base::Result<X509Ptr> parse_certificate(std::string_view der) {
     const auto* at = reinterpret_cast<const unsigned char*>(der.data());
     const unsigned char* end = at + der.size();
     ERR_clear_error();
-    X509Ptr certificate(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
+    X509* read = X509_new_ex(tls_library(), nullptr);
+    if (read != nullptr && d2i_X509(&read, &at, static_cast<long>(der.size())) == nullptr) {
+        X509_free(read);  // null where OpenSSL has freed it
+        read = nullptr;
+    }
+    X509Ptr certificate(read);
     if (!certificate) return base::invalid("certificate does not parse: " + openssl_reason());
     if (at != end) return base::invalid("certificate is followed by " + std::to_string(end - at) + " foreign bytes");
     return certificate;

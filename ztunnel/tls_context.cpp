@@ -3,6 +3,7 @@
 
 #include "ztunnel/tls_context_openssl.h"
 #include "ztunnel/tls_handshake.h"
+#include "ztunnel/tls_library.h"
 #include "ztunnel/tls_verify.h"
 
 #include <openssl/err.h>
@@ -52,7 +53,7 @@ bool set_suites(SSL_CTX* ctx, TlsRole role) {
 
 base::Result<SslCtxPtr> OpensslContext::make(TlsRole role) const {
     ERR_clear_error();
-    SslCtxPtr owner(SSL_CTX_new(TLS_method()));
+    SslCtxPtr owner(SSL_CTX_new_ex(tls_library(), nullptr, TLS_method()));
     if (!owner) return openssl_error("TLS context");
     SSL_CTX* ctx = owner.get();
     SSL_CTX_set_security_level(ctx, 2);  // RSA 2048 and better, no SHA-1, whatever the machine's own file says
@@ -98,12 +99,13 @@ base::Result<void> OpensslContext::recheck(const std::vector<std::string>& chain
         if (!chain || sk_X509_push(chain.get(), certificate.get()) <= 0) return openssl_error("certificate chain");
         certificate.release();
     }
-    const X509StoreCtxPtr ctx(X509_STORE_CTX_new());
+    const X509StoreCtxPtr ctx(X509_STORE_CTX_new_ex(tls_library(), nullptr));
     if (!ctx || X509_STORE_CTX_init(ctx.get(), anchors_.get(), sk_X509_value(chain.get(), 0), chain.get()) != 1)
         return openssl_error("certificate chain");
     // Times were compared above; a root that was issued anew since may begin later than the connection.
     X509_STORE_CTX_set_flags(ctx.get(), X509_V_FLAG_NO_CHECK_TIME);
-    return verify_chain(ctx.get(), revoked_.get());
+    TRY(verify_chain(ctx.get()));
+    return refuse_revoked(ctx.get(), revoked_.get());
 }
 
 base::Result<std::shared_ptr<const TlsContext>> TlsContext::create(std::shared_ptr<const Credential> credential,

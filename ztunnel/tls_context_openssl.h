@@ -8,6 +8,7 @@
 #include "ztunnel/crl.h"
 #include "ztunnel/tls_context.h"
 #include "ztunnel/tls_session.h"
+#include "ztunnel/verified_chains.h"
 
 namespace warren::ztunnel {
 
@@ -22,6 +23,7 @@ class OpensslContext final : public TlsContext {
     [[nodiscard]] const Credential& credential() const override { return *credential_; }
 
     [[nodiscard]] SSL_CTX* ssl_ctx(TlsRole role) const { return role == TlsRole::Client ? client_.get() : server_.get(); }
+    [[nodiscard]] VerifiedChains& verified(TlsRole role) const { return role == TlsRole::Client ? servers_ : clients_; }
     [[nodiscard]] const RevocationList* revoked() const { return revoked_.get(); }
     [[nodiscard]] const TlsSettings& settings() const { return settings_; }
 
@@ -32,6 +34,7 @@ class OpensslContext final : public TlsContext {
     TlsSettings settings_;
     X509StorePtr anchors_;
     SslCtxPtr client_, server_;
+    mutable VerifiedChains servers_, clients_;  // thread-safe
 };
 
 }  // namespace warren::ztunnel

@@ -154,7 +154,12 @@ void TlsHandshake::set_callbacks(SSL_CTX* ctx) {
 }
 
 base::Result<void> TlsHandshake::on_verify(X509_STORE_CTX* ctx) {
-    TRY(verify_chain(ctx, context_->revoked()));
+    VerifiedChains& known = context_->verified(role_);
+    if (!known.recall(ctx)) {
+        TRY(verify_chain(ctx));
+        known.remember(ctx);
+    }
+    TRY(refuse_revoked(ctx, context_->revoked()));
     X509* leaf = X509_STORE_CTX_get0_cert(ctx);
     if (role_ == TlsRole::Client) return check_server_names(leaf, expected_);
     return check_client_names(leaf, context_->credential().identity(), context_->settings().trust_domains);

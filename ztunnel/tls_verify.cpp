@@ -45,7 +45,7 @@ base::Result<X509StorePtr> make_anchor_store(const std::vector<X509Ptr>& roots) 
     return store;
 }
 
-base::Result<void> verify_chain(X509_STORE_CTX* ctx, const RevocationList* revoked) {
+base::Result<void> verify_chain(X509_STORE_CTX* ctx) {
     ERR_clear_error();
     if (X509_verify_cert(ctx) != 1) {
         const int code = X509_STORE_CTX_get_error(ctx);
@@ -59,6 +59,10 @@ base::Result<void> verify_chain(X509_STORE_CTX* ctx, const RevocationList* revok
             text += "; its root is not among the trust anchors that came with the own certificate";
         return denied(std::move(text));
     }
+    return {};
+}
+
+base::Result<void> refuse_revoked(X509_STORE_CTX* ctx, const RevocationList* revoked) {
     if (revoked == nullptr) return {};
     auto result = check_revoked(*revoked, X509_STORE_CTX_get0_chain(ctx));
     if (!result) result.error().os = EKEYREVOKED;  // told apart by whoever counts refusals

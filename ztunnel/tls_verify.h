@@ -18,8 +18,10 @@ namespace warren::ztunnel {
 
 // The anchors, ready for OpenSSL.
 [[nodiscard]] base::Result<X509StorePtr> make_anchor_store(const std::vector<X509Ptr>& roots);
-// Verifies what `ctx` was set up for, then revocation. The error names the certificate and the reason.
-base::Result<void> verify_chain(X509_STORE_CTX* ctx, const RevocationList* revoked);
+// Verifies what `ctx` was set up for. The error names the certificate and the reason.
+base::Result<void> verify_chain(X509_STORE_CTX* ctx);
+// Of a verified `ctx`: is a certificate of its chain on a list? Null: there are no lists.
+base::Result<void> refuse_revoked(X509_STORE_CTX* ctx, const RevocationList* revoked);
 base::Result<void> check_revoked(const RevocationList& lists, STACK_OF(X509) * chain);
 
 base::Result<void> check_server_names(X509* leaf, std::span<const policy::Identity> expected);
