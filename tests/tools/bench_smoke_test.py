@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The measuring tools measure: every group, case and figure once, with durations whose results mean nothing but must be possible.
 
-    bench_smoke_test.py compare|agent|hostile          WARREN_BENCH_BUILD names the build folder
+    bench_smoke_test.py compare|agent|handshakes|hostile          WARREN_BENCH_BUILD names the build folder
 """
 import json
 import os
@@ -75,6 +75,11 @@ def agent(folder):
     need(flows["failed"] == 0 and flows["made"] >= 400 and flows["closed"] + flows["kernel_lost"] >= flows["made"], flows)
 
 
+def handshakes(folder):
+    rows = run("handshakes", folder)
+    need(len(rows) == 1 and rows[0]["handshakes"] > 10 and 10 < rows[0]["per_cpu_second"] < 100_000 and rows[0]["slowest_ms"] > 0, rows)
+
+
 def hostile(folder):
     rows = run("hostile", folder)
     need(len(rows) == 9, f"nine attacks, not {len(rows)}")
@@ -88,4 +93,4 @@ if __name__ == "__main__":
         print("needs root: network namespaces, kernel programs", flush=True)
         sys.exit(1 if os.environ.get("WARREN_REQUIRE_ROOT") == "1" else 77)
     with tempfile.TemporaryDirectory(prefix="wrb-") as place:
-        {"compare": compare, "agent": agent, "hostile": hostile}[sys.argv[1]](pathlib.Path(place))
+        {"compare": compare, "agent": agent, "handshakes": handshakes, "hostile": hostile}[sys.argv[1]](pathlib.Path(place))

@@ -26,6 +26,7 @@ struct Script {
 constexpr Script kScripts[] = {
     {"compare", "compare.py", "the mesh beside plain TCP, a bare TLS relay, and any other mesh: throughput, latency, connections, memory"},
     {"agent", "agent_figures.py", "the node agent: memory, enrolment, churn, open connections, how soon a policy counts"},
+    {"handshakes", "handshakes.py", "full handshakes a CPU second of the tunnel that accepts them"},
     {"hostile", "hostile.py", "what peers that mean harm cost a tunnel and the pods beside the one they attack"},
 };
 
