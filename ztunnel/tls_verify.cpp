@@ -32,6 +32,19 @@ std::vector<policy::Identity> identities_of(X509* leaf) {
     return found;
 }
 
+// OpenSSL takes the first anchor with the issuer's name, and fails when its key did not sign. Two roots of a rotation may have one name,
+// and nothing in what they signed need tell which (RFC 5280 4.2.1.1 lets a key identifier be left out); so the signature decides. Not
+// among what the peer sent: it could send many of one name, and each would cost a verification.
+int anchor_signed(X509_STORE_CTX* ctx, X509* subject, X509* issuer) {
+    if (X509_check_issued(issuer, subject) != X509_V_OK) return 0;
+    const STACK_OF(X509)* sent = X509_STORE_CTX_get0_untrusted(ctx);
+    for (int i = 0; i < sk_X509_num(sent); ++i)
+        if (sk_X509_value(sent, i) == issuer) return 1;
+    const bool signature = X509_verify(subject, X509_get0_pubkey(issuer)) == 1;
+    ERR_clear_error();
+    return signature ? 1 : 0;
+}
+
 }  // namespace
 
 base::Result<X509StorePtr> make_anchor_store(const std::vector<X509Ptr>& roots) {
@@ -42,6 +55,7 @@ base::Result<X509StorePtr> make_anchor_store(const std::vector<X509Ptr>& roots) 
     // Whatever the bundle holds is an anchor, self-signed or not.
     X509_STORE_set_flags(store.get(), X509_V_FLAG_PARTIAL_CHAIN);
     X509_STORE_set_depth(store.get(), kMaxDepth);
+    X509_STORE_set_check_issued(store.get(), anchor_signed);
     return store;
 }
 

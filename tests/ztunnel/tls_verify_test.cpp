@@ -133,6 +133,27 @@ TEST_CASE("TLS verification: multi_root: only the anchors of the own certificate
     CHECK(out.server.empty());
 }
 
+TEST_CASE("TLS verification: multi_root: two roots of one name are told apart by what they signed, in either order") {
+    // Certificates of tests name no key of their issuer, as those of some authorities.
+    const TestCa before("one name"), after("one name");
+    const TestCa middle("middle", &after);
+    for (const std::string& roots : {before.pem() + after.pem(), after.pem() + before.pem()}) {
+        const auto old = make_context(before, of({kAlice}), roots), renewed = make_context(after, of({kBob}), roots);
+        const auto below = make_context(middle, of({kBob}), roots);
+        for (const auto& server : {renewed, below}) {
+            const auto out = shake(old, server, {kBob});
+            CHECK(out.client.empty());
+            CHECK(out.server.empty());
+        }
+        Pair p(old, below, {identity(kBob)});
+        settle(p.client, p.server);
+        REQUIRE(p.client.tls->established());
+        CHECK(old->recheck(p.client.tls->peer().chain_der, std::chrono::system_clock::now()));
+        const TestCa impostor("one name");
+        CHECK_THAT(shake(old, make_context(impostor, of({kBob}), roots), {kBob}).client, Catch::Contains("not among the trust anchors"));
+    }
+}
+
 TEST_CASE("TLS verification: intermediates are sent and followed, and may be anchors themselves") {
     const TestCa middle("middle", &root());
     const auto server = make_context(middle, of({kBob}), root().pem());
