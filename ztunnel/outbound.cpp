@@ -32,9 +32,16 @@ policy::Route route_for(PodProxy& pod, const Captured& captured) {
     return policy::route(*pod.worker().snapshot, request, pod.worker().random);
 }
 
-// Another endpoint can only be tried where the mesh chose this one.
-bool can_try_another(const PodProxy&, const policy::Route& route, const Captured& captured, int most) {
-    return route.service && route.destination && static_cast<int>(captured.tried.size()) + 1 < most;
+// Another endpoint can only be tried where the mesh chose this one, and has one left: when none is, a choice falls back on those that
+// failed, but whoever failed is not asked again for the same connection (contract 5.2).
+bool can_try_another(PodProxy& pod, const policy::Route& route, Captured& captured, int most) {
+    if (!route.service || !route.destination || static_cast<int>(captured.tried.size()) + 1 >= most) return false;
+    captured.tried.push_back(route.destination->uid);
+    const policy::Route next = route_for(pod, captured);
+    const bool another =
+        next.destination && std::find(captured.tried.begin(), captured.tried.end(), next.destination->uid) == captured.tried.end();
+    if (!another) captured.tried.pop_back();
+    return another;
 }
 
 }  // namespace
@@ -44,6 +51,7 @@ void Outbound::accept(PodProxy& pod, Accepted accepted) {
     captured.client = accepted.peer;
     captured.destination = original_destination(accepted.fd.get());
     captured.drawn = drawn_endpoint(accepted.fd.get());
+    captured.trace = policy::TraceParent::make(pod.worker().random).to_string();
     captured.fd = std::move(accepted.fd);
     pod.worker().traffic.socket_opened(Direction::Outbound);
     if (captured.destination.ip.is_loopback() && policy::is_tunnel_port(captured.destination.port))
@@ -104,8 +112,7 @@ void OutboundStream::start(PodProxy& pod, Captured captured, policy::Route route
 
 OutboundStream::RequestTexts OutboundStream::request_texts() const {
     return {policy::format_baggage(policy::baggage_of(*source_)),
-            policy::format_forwarded(captured_.client, route_.service ? route_.service->hostname.view() : ""),
-            policy::TraceParent::make(pod_.worker().random).to_string()};
+            policy::format_forwarded(captured_.client, route_.service ? route_.service->hostname.view() : ""), captured_.trace};
 }
 
 TunnelKey OutboundStream::key() const { return {source_->identity(), route_.peer_identities, captured_.client.ip, route_.tcp_destination}; }
@@ -209,17 +216,14 @@ void OutboundStream::failed(const base::Error& why, ResponseFlag flag, Again aga
     const int most = pod_.worker().settings.endpoint_attempts;
     const bool anywhere = again == Again::Anywhere && captured_.refused + 1 < most;
     const bool later = again == Again::Later && captured_.record_until && loop_.now() < *captured_.record_until;
-    const bool elsewhere = (again == Again::Elsewhere || again == Again::Anywhere) && can_try_another(pod_, route_, captured_, most);
+    const bool elsewhere =
+        !anywhere && !later && (again == Again::Elsewhere || again == Again::Anywhere) && can_try_another(pod_, route_, captured_, most);
     if (anywhere || later || elsewhere) {
         over_ = true;
         record_->handed_on();
         record_->note(anywhere || later ? "trying again" : "trying another endpoint");
         record_->close(flag, why.message());
-        if (anywhere) {
-            ++captured_.refused;
-        } else if (!later) {
-            captured_.tried.push_back(route_.destination->uid);
-        }
+        if (anywhere) ++captured_.refused;
         captured_.fd = std::move(fd_);
         if (tunnel_ != nullptr) {
             tunnel_->h2().reset(stream_id_, 8);  // CANCEL

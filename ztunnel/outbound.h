@@ -23,6 +23,7 @@ struct Captured {
     base::SockAddr client;
     base::SockAddr destination;                     // where the application wanted to go
     std::optional<base::SockAddr> drawn = {};       // the endpoint that the kernel drew for it
+    std::string trace = {};                         // traceparent of every request for it (contract 4.3)
     std::vector<policy::Text> tried;                // endpoints that failed
     int refused = 0;                                // times a peer did nothing with the request
     std::optional<base::MonoTime> wait_until = {};  // for names of the mesh that are asked for on demand; from the first wait on

@@ -90,6 +90,18 @@ class Services(MeshCase):
         lines = w.n1.wait_access(2, direction="outbound")
         self.assertEqual({line["dst.workload"] for line in lines}, {"one", "two"})
 
+    def test_an_endpoint_that_failed_is_not_asked_again_for_the_same_connection(self):
+        """Its peer would see calls that nobody made, and a client wait for each."""
+        w = self.world
+        w.mesh.service("alone", 3, [w.pods.two], {"80": 7000})
+        w.change()
+        eventually(lambda: apps.call(w.pods.client, "10.77.99.3", 80) == "reset", "reset")
+        before = len(w.n1.wait_access(1, direction="outbound"))
+        for _ in range(3):
+            self.assertEqual(apps.call(w.pods.client, "10.77.99.3", 80), "reset")
+        self.assertEqual([line["dst.workload"] for line in w.n1.wait_access(before + 3, direction="outbound")], ["two"] * (before + 3))
+        self.assertEqual(len(w.n2.wait_access(before + 3, direction="inbound")), before + 3)
+
     def test_a_service_without_healthy_endpoints_resets_with_a_reason(self):
         w = self.world
         w.server(w.pods.one, 7000)
