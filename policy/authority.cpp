@@ -50,8 +50,6 @@ base::Result<Authority> parse_authority(std::string_view text) {
     if (host.size() > kMaxHostname) return refuse("has a hostname of more than 253 characters");
     if (!std::all_of(host.begin(), host.end(), hostname_char)) return refuse("has a host that is neither an address nor a hostname");
     out.hostname = host;
-    for (char& c : out.hostname)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
     return out;
 }
 

@@ -12,7 +12,7 @@
 namespace warren::policy {
 
 struct Authority {
-    std::string hostname;  // lower case; empty: the address form
+    std::string hostname;  // as it was sent; empty: the address form
     base::IpAddr ip;       // the address form only
     uint16_t port = 0;     // 0 is one on which nobody listens
     [[nodiscard]] bool is_address() const { return hostname.empty(); }

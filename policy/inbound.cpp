@@ -25,6 +25,15 @@ bool allowed_here(const Snapshot& snapshot, const InboundRequest& r) {
     return serves_as_waypoint(snapshot, target, *r.local, r.local_ip);
 }
 
+// As the control plane writes the name, which is what peers send; else in lower case, for hosts are equal in any (RFC 9110 4.2.3).
+const ServiceEntry* service_named(const Snapshot& snapshot, const std::string& hostname, const Text& ns) {
+    if (const ServiceEntry* entry = snapshot.service_by_hostname(hostname, &ns)) return entry;
+    std::string lower = hostname;
+    for (char& c : lower)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return snapshot.service_by_hostname(lower, &ns);
+}
+
 // This endpoint's own mapping of a service port; 0: none.
 uint16_t own_port(const Workload& local, const Service& service, uint16_t service_port) {
     const WorkloadService* membership = local.membership(service.key);
@@ -106,7 +115,7 @@ Inbound inbound(const Snapshot& snapshot, const InboundRequest& r) {
     if (r.authority.is_address()) {
         possible = services_of(snapshot, *r.local);
     } else {
-        const ServiceEntry* entry = snapshot.service_by_hostname(r.authority.hostname, &r.local->ns);
+        const ServiceEntry* entry = service_named(snapshot, r.authority.hostname, r.local->ns);
         if (entry == nullptr) return refuse(503, Reason::UnknownDestination);
         by_hostname = entry->service;
         possible.push_back(by_hostname);

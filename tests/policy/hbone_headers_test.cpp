@@ -29,7 +29,7 @@ TEST_CASE("authority: addresses, hostnames and what is refused") {
         {"[fd00::1]:8080", "[fd00::1]:8080", true},
         {"[::ffff:10.0.0.1]:80", "10.0.0.1:80", true},
         {"web.prod.svc.cluster.local:80", "web.prod.svc.cluster.local:80", false},
-        {"*.Example.com:443", "*.example.com:443", false},
+        {"*.Example.com:443", "*.Example.com:443", false},
         {"localhost:65535", "localhost:65535", false},
         {"10.0.0.1", nullptr, false},
         {"[fd00::1]", nullptr, false},

@@ -56,6 +56,8 @@ TEST_CASE("inbound: an unknown local workload is 503") {
 TEST_CASE("inbound: test_find_inbound_upstream, address and hostname forms") {
     InboundScene scene;
     web(scene.mesh);
+    scene.mesh.service("ns1/Mixed.Example").port(80, 8080);
+    scene.mesh.workload("ns1/web").ip("10.0.0.2").ip("fd00::2").hbone().in(kWeb, {{81, 9091}}).in("ns1/Mixed.Example");
     struct Row {
         const char* authority;
         const char* expected;
@@ -66,6 +68,7 @@ TEST_CASE("inbound: test_find_inbound_upstream, address and hostname forms") {
         {"10.0.0.2:0", "10.0.0.2:0"},  // the connect says that nobody listens there
         {"web.example:80", "10.0.0.2:8080"},
         {"WEB.example:80", "10.0.0.2:8080"},
+        {"Mixed.Example:80", "10.0.0.2:8080"},
         {"web.example:81", "10.0.0.2:9091"},            // named port: the endpoint's mapping
         {"web.example:82", "503 unknown_destination"},  // named port that nobody maps
         {"web.example:83", "503 unknown_destination"},  // port not listed
