@@ -6,6 +6,11 @@
 
 namespace warren::ztunnel {
 
+namespace {
+// More than a call to the certificate service may take (CertStoreOptions::call_timeout), so that its own reason is what is told.
+constexpr std::chrono::seconds kCertificateWait{15};
+}  // namespace
+
 InboundTunnel::InboundTunnel(PodProxy& pod, Accepted accepted)
     : pod_(pod),
       fd_(std::move(accepted.fd)),
@@ -50,6 +55,7 @@ void InboundTunnel::begin() {
     WorkerContext& worker = pod_.worker();
     const policy::Identity own = pod_.local()->identity();
     if (auto context = worker.certs.current(own)) return with_certificate(std::move(context));
+    worker.loop.arm(wait_, kCertificateWait);  // the record's own wait is over (contract 6.1 step 2)
     worker.certs.request(own, CertPriority::RealTime, worker.loop,
                          [this, alive = alive_](base::Result<std::shared_ptr<const TlsContext>> context) {
                              if (*alive) with_certificate(std::move(context));

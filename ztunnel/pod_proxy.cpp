@@ -115,7 +115,9 @@ void PodProxy::refresh() {
     seen_ = worker_.snapshot;
     const policy::Workload* found = seen_->local_workload(pod_->ns, pod_->name, pod_->service_account, worker_.settings.node_name);
     local_ = policy::WorkloadRef(found);
-    policies_ = found != nullptr ? seen_->policies_for(*found) : nullptr;
+    if (found != nullptr) judged_as_ = local_;
+    // Of a pod whose record is gone, what lives on is judged by the record it began with (contract 6.8); nothing new begins.
+    policies_ = judged_as_ ? seen_->policies_for(*judged_as_) : nullptr;
     if (found == nullptr) return;
     had_record_ = true;
     worker_.neighbour = local_;

@@ -62,11 +62,11 @@ struct WorkerContext {
     Traffic& traffic;
     policy::Random& random;
     const base::Netns& home;
-    std::shared_ptr<const policy::Snapshot> snapshot;         // current; replaced between batches
-    const DnsService* dns = nullptr;                          // on one worker only: queries are too few to spread. Null: no DNS proxy here
-    HostResolver* resolver = nullptr;                         // of workloads that are hostnames; null: they cannot be reached
-    OnDemand* on_demand = nullptr;                            // null: the snapshot is the whole mesh
-    HandshakePlaces<WorkerContext> handshakes{};  // of all pods
+    std::shared_ptr<const policy::Snapshot> snapshot;  // current; replaced between batches
+    const DnsService* dns = nullptr;                   // on one worker only: queries are too few to spread. Null: no DNS proxy here
+    HostResolver* resolver = nullptr;                  // of workloads that are hostnames; null: they cannot be reached
+    OnDemand* on_demand = nullptr;                     // null: the snapshot is the whole mesh
+    HandshakePlaces<WorkerContext> handshakes{};       // of all pods
     size_t handshake_count = 0;
     uint64_t handshakes_refused = 0;
     policy::WorkloadRef neighbour{};  // a record of this node, the one seen last: for stand-ins
@@ -101,7 +101,7 @@ class PodProxy final : private DnsPod {
     [[nodiscard]] SocketStock& sockets() { return sockets_; }
     [[nodiscard]] TunnelPool& pool() { return *pool_; }
 
-    // The pod's own record, null while unknown; and the policies that select it.
+    // The pod's own record, null while unknown or gone; and the policies that select it, or the last record there was.
     [[nodiscard]] const policy::Workload* local() override;
     [[nodiscard]] const policy::PolicySet& policies();
     // For the source of an outbound connection while no record of the pod has come (stand_in.h); null where that may not be: the mesh knows
@@ -153,6 +153,7 @@ class PodProxy final : private DnsPod {
     uint64_t seen_version_ = ~uint64_t{0};
     std::shared_ptr<const policy::Snapshot> seen_;
     policy::WorkloadRef local_;
+    policy::WorkloadRef judged_as_;  // the last record there was
     std::shared_ptr<const policy::PolicySet> policies_;
     policy::WorkloadRef stand_in_;  // made last
     bool had_record_ = false;

@@ -288,6 +288,30 @@ class Certificates(MeshCase):
         return found["certChain"][0]["serialNumber"]
 
 
+class LostRecord(MeshCase):
+    """A node that is not reached any more is taken out of the mesh with its pods, which go on."""
+
+    def test_what_goes_on_outlives_the_record_of_its_pod_and_still_heeds_policy(self):
+        w, pods = self.world, self.world.pods
+        w.server(pods.server, 7000)
+        w.server(pods.server, 7001)
+        through, plain, doomed = (w.connect(source, pods.server.v4, port) for source, port in
+                                  ((pods.client, 7000), (pods.plain, 7000), (pods.client, 7001)))
+        for connection in (through, plain, doomed):
+            apps.ask(connection)
+        w.mesh.workloads.pop("server")
+        w.change()
+        eventually(lambda: all(one["name"] != "server" for one in w.n2.config_dump()["workloads"]), "the record gone")
+        for connection in (through, plain, doomed):
+            apps.ask(connection)
+        # It listed no policy; one of its whole namespace is about it all the same.
+        w.mesh.policy("no-7001", "Deny", [[[{"destinationPorts": [7001]}]]], scope="Namespace")
+        w.change()
+        self.assertEqual(apps.end_of(doomed), "reset")
+        for connection in (through, plain):
+            apps.ask(connection)
+
+
 class LateRecord(MeshCase):
     def prepare(self):
         self.record = self.world.mesh.workloads.pop("client")
