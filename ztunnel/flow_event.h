@@ -70,6 +70,8 @@ class FlowSource {
     virtual ~FlowSource() = default;
     // The flows that are open. A copy, a quarter of a KiB each: a reader that is slow to take them may hold no lock of ours.
     [[nodiscard]] virtual std::vector<FlowEvent> open_flows() const = 0;
+    // Of the open ones those that have carried bytes since either of these two gave them out the last time.
+    [[nodiscard]] virtual std::vector<FlowEvent> moved_flows() const = 0;
 };
 
 }  // namespace warren::ztunnel

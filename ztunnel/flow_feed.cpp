@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -132,12 +133,20 @@ void FlowFeed::session(int fd) {
     // Ends that are queued already belong to flows which are not open any more, so they go after these.
     drain();
     std::erase_if(events_, [](const FlowEvent& event) { return !event.ended; });
-    if (!tell_open(fd)) return;
+    using Clock = std::chrono::steady_clock;
+    auto progress_due = Clock::now() + options_.progress;
+    if (!tell(fd, source_.open_flows())) return;
     bool alive = send_events(fd);
     while (alive && !stopping_) {
         std::array<pollfd, 3> fds{{{stop_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}, {fd, POLLIN, 0}}};
-        if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) return;
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(progress_due - Clock::now());
+        if (::poll(fds.data(), fds.size(), static_cast<int>(std::max<int64_t>(left.count(), 0))) < 0 && errno != EINTR) return;
         if (fds[2].revents != 0) return;  // the reader says nothing; this is its end
+        if (Clock::now() >= progress_due) {
+            // Before what is queued, in which one of these may have ended.
+            if (!tell(fd, source_.moved_flows())) return;
+            progress_due = Clock::now() + options_.progress;
+        }
         if (fds[1].revents == 0) continue;
         (void)wait(-1, 0, static_cast<int>(options_.gather.count()));
         drain();
@@ -148,8 +157,8 @@ void FlowFeed::session(int fd) {
     (void)send_events(fd);
 }
 
-bool FlowFeed::tell_open(int fd) {
-    for (const FlowEvent& event : source_.open_flows())
+bool FlowFeed::tell(int fd, const std::vector<FlowEvent>& flows) {
+    for (const FlowEvent& event : flows)
         if (!send_flow(fd, event)) return false;
     return flush(fd);
 }

@@ -5,7 +5,8 @@
 // Threads: offer() from any, lock-free and without waiting: a queue for each worker, what does not fit is lost and counted. One thread of
 // its own gathers for some milliseconds, so that a busy worker pays one wake-up for hundreds of flows, sends, and connects again with
 // back-off. An agent that does not read fills its socket, then the queues, and loses flows; it never holds up a worker. While nobody is
-// connected the ends of flows are kept, as far as they fit; the open ones are told anew after every connect. The source outlives this.
+// connected the ends of flows are kept, as far as they fit; the open ones are told anew after every connect, and every few
+// seconds those that have carried bytes, so that a connection of days is not known by its end alone. The source outlives this.
 #pragma once
 
 #include "base/backoff.h"
@@ -36,6 +37,7 @@ class FlowFeed final : public FlowSink {
         size_t queue = 4096;  // of each worker: what 40 ms of a hundred thousand flows a second leave
         size_t kept = 4096;   // ends of flows while nobody is connected
         std::chrono::milliseconds gather{10};
+        std::chrono::milliseconds progress{10'000};                     // so often open flows that have carried bytes are told again
         std::chrono::milliseconds first_wait{50}, longest_wait{5'000};  // between attempts to connect
     };
     struct Stats {
@@ -56,7 +58,7 @@ class FlowFeed final : public FlowSink {
     void run();
     base::Result<base::Fd> connect() const;
     void session(int fd);
-    bool tell_open(int fd);
+    bool tell(int fd, const std::vector<FlowEvent>& flows);
     void drain();
     bool wait(int fd, short events, int timeout_ms);
     bool send_flow(int fd, const FlowEvent& event);

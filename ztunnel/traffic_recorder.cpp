@@ -62,6 +62,7 @@ class Record final : public TrafficRecord, public base::Link<Record> {
     std::string_view note_;
     std::optional<policy::Reason> denied_;  // why policies ended it
     uint64_t dumped_ = 0;                   // the last dump or resend that saw it
+    uint64_t told_ = 0;                     // bytes both ways when its open flow was given out, by a resend
     size_t shard_;
     bool closed_ = false;
 };
@@ -149,11 +150,10 @@ class Recorder final : public TrafficRecorder {
     }
 
     [[nodiscard]] std::vector<FlowEvent> open_flows() const override {
-        std::vector<FlowEvent> out;
-        walk_all([&out](const Record& r) {
-            if (r.flow_ && r.flow_->started) out.push_back(r.flow_event());
-        });
-        return out;
+        return flows_if([](uint64_t, uint64_t) { return true; });
+    }
+    [[nodiscard]] std::vector<FlowEvent> moved_flows() const override {
+        return flows_if([](uint64_t told, uint64_t now) { return told != now; });
     }
 
     [[nodiscard]] Shard& shard(size_t i) const { return *shards_[i]; }
@@ -179,6 +179,20 @@ class Recorder final : public TrafficRecorder {
         for (const auto& shard : shards_)
             while (walk(*shard, dump, visit)) {
             }
+    }
+
+    // wanted(bytes when it was given out the last time, bytes now).
+    template <class Wanted>
+    std::vector<FlowEvent> flows_if(const Wanted& wanted) const {
+        std::vector<FlowEvent> out;
+        walk_all([&](Record& r) {
+            if (!r.flow_ || !r.flow_->started) return;
+            FlowEvent event = r.flow_event();
+            const uint64_t now = event.to_destination + event.to_source;
+            if (!wanted(std::exchange(r.told_, now), now)) return;
+            out.push_back(std::move(event));
+        });
+        return out;
     }
 
     // What was seen goes to the back, so the first that this walk has seen already ends it. False: done.

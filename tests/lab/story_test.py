@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's story end to end, and each of its figures against what the kernel counts."""
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 
 from labcase import LabCase, kernel, sent_bytes, shop, story
+
+IDLE_S = 65 if os.environ.get("WARREN_LONG") == "1" else 12
+SAYS_ONE_WORD = "import socket, sys; s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.sendall(b'word'); s.recv(1)"
 
 
 class Demo(LabCase):
@@ -107,6 +112,25 @@ class Figures(LabCase):
             self.assertLessEqual(flow["bytes_to_destination"], sent_bytes(lab, "load", cart, shop.BULK))
         held.kill()
         held.wait()
+
+    def test_idle_connections_stay_in_the_snapshot(self):
+        """Trap 23: over both paths, with all their bytes, for as long as they say nothing."""
+        lab = self.lab(rate=2)
+        paths = {"cart": "direct", "assets": "tunnel"}
+        silent = {name: lab.start_in("load", [sys.executable, "-c", SAYS_ONE_WORD, shop.PODS[name].v4, str(shop.BULK)], log=lab.pod_folder("load") / f"silent-{name}.log")
+                  for name in paths}
+        first = {name: story.find_flow(lab, "n1", "load", name, lambda f: f["bytes_to_destination"] == 4, path=path) for name, path in paths.items()}
+        began = time.monotonic()
+        kernel.eventually(lambda: time.monotonic() - began > IDLE_S, "a long silence", IDLE_S + 10)
+        for name, path in paths.items():
+            with self.subTest(path):
+                self.assertIsNone(silent[name].poll())
+                found = [flow for flow in lab.agents["n1"].flows() if flow["cookie"] == first[name]["cookie"] and flow["path"] == path]
+                self.assertEqual([(flow["bytes_to_destination"], flow.get("end_time")) for flow in found], [(4, None)])
+                silent[name].kill()
+                silent[name].wait()
+                eventual = lambda f, n=name: f["cookie"] == first[n]["cookie"] and f.get("end_time")  # noqa: E731
+                self.assertEqual(story.find_flow(lab, "n1", "load", name, eventual, path=path)["bytes_to_destination"], 4)
 
     @staticmethod
     def sent(lab, address):

@@ -148,6 +148,37 @@ TEST_CASE("flow feed: a connection is told when it starts and when it ends, with
     lab.eventually([&] { return lab.feed->stats().sent == 2; });
 }
 
+TEST_CASE("flow feed: an open connection that carries bytes is told again, one that is silent is not") {
+    Lab lab;
+    Agent agent(lab.path);
+    FlowFeed::Options options;
+    options.progress = std::chrono::milliseconds(20);
+    lab.start(options);
+    agent.accept();
+    auto sockets = base::make_socket_pair(SOCK_STREAM).value();
+    auto talks = lab.open(1), falls_silent = lab.open(2);
+    talks->started(sockets.first.get());
+    falls_silent->started(sockets.second.get());
+    CHECK(agent.flows(2).size() == 2);
+    falls_silent->add(4, 5);
+    const auto once = agent.flows(1).at(0);
+    CHECK(once.cookie() == socket_cookie(sockets.second.get()));
+    CHECK(once.bytes_to_destination() == 4);
+    CHECK(once.bytes_to_source() == 5);
+    CHECK_FALSE(once.has_end_time());
+    for (uint64_t total = 1; total <= 3; ++total) {
+        talks->add(1, 0);
+        const auto again = agent.flows(1).at(0);
+        CHECK(again.cookie() == socket_cookie(sockets.first.get()));
+        CHECK(again.bytes_to_destination() == total);
+    }
+    falls_silent->close(ResponseFlag::None, "");
+    const auto end = agent.flows(1).at(0);
+    CHECK(end.has_end_time());
+    CHECK(end.bytes_to_destination() == 4);
+    talks->close(ResponseFlag::None, "");
+}
+
 TEST_CASE("flow feed: what a policy decided, and why a connection ended") {
     struct Case {
         bool allowed, started;
