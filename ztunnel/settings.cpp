@@ -125,8 +125,8 @@ void settle_proxy(const RawSettings& raw, uint64_t descriptors, Settings& to) {
     p.tcp = to.proxy_enabled;
     p.follow_identities = p.tcp && to.mode == ProxyMode::Shared;
     p.sockets.mark = raw.packet_mark.value_or(to.mode == ProxyMode::Shared ? kSharedMark : 0);
-    p.sockets.keepalive.time = cast<std::chrono::seconds>(raw.keepalive_time);
-    p.sockets.keepalive.interval = cast<std::chrono::seconds>(raw.keepalive_interval);
+    p.sockets.keepalive.time = std::chrono::ceil<std::chrono::seconds>(raw.keepalive_time);  // the kernel's unit
+    p.sockets.keepalive.interval = std::chrono::ceil<std::chrono::seconds>(raw.keepalive_interval);
     p.spoof_source = p.transparent != ListenAt::Transparent::No;
     p.pool_streams = raw.pool_streams;
     p.pool_idle = cast<milliseconds>(raw.pool_idle);

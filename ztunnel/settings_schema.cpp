@@ -114,7 +114,7 @@ void declare_control_plane(Schema& s, RawSettings& raw, Settings& to) {
     s.text(var("WARREN_NODE_CERT", "the node's own certificate, shown to both besides the token; a file of the node agent; watched"),
            to.node_certificate);
     s.text(var("WARREN_NODE_KEY", "its key; default: in the same file"), to.node_key);
-    s.duration(var("SECRET_TTL", "lifetime that certificates are asked for"), raw.secret_ttl, 1min, kLongest);
+    s.duration(var("SECRET_TTL", "lifetime that certificates are asked for"), raw.secret_ttl, 1s, kLongest);
     s.boolean(var("FAKE_CA", "refused: there is none in this build"), raw.fake_ca);
     s.boolean(var("XDS_ON_DEMAND", "ask for records as they are needed; needs DNS_CAPTURE off, or WARREN_XDS_SERVICES"), to.xds_on_demand);
     s.boolean(var("WARREN_XDS_SERVICES", "with XDS_ON_DEMAND: have all services at hand; needs Warren's node agent"),
@@ -136,15 +136,15 @@ void declare_control_plane(Schema& s, RawSettings& raw, Settings& to) {
 
 void declare_tunnels(Schema& s, RawSettings& raw, Settings& to) {
     s.integer<uint32_t>(var("POOL_MAX_STREAMS_PER_CONNECTION", "streams of one outbound tunnel"), raw.pool_streams, 1, 65'535);
-    s.duration(var("POOL_UNUSED_RELEASE_TIMEOUT", "an unused tunnel is closed after"), raw.pool_idle, 1s, kLongest);
-    s.integer<uint32_t>(var("HTTP2_STREAM_WINDOW_SIZE", "bytes"), raw.stream_window, 65'535, 2'147'483'647);
+    s.duration(var("POOL_UNUSED_RELEASE_TIMEOUT", "an unused tunnel is closed after"), raw.pool_idle, 1ms, kLongest);
+    s.integer<uint32_t>(var("HTTP2_STREAM_WINDOW_SIZE", "bytes"), raw.stream_window, 1, 2'147'483'647);
     s.integer<uint32_t>(var("HTTP2_CONNECTION_WINDOW_SIZE", "bytes; well above the stream window"), raw.connection_window, 65'535,
                         2'147'483'647);
     s.integer<uint32_t>(var("HTTP2_FRAME_SIZE", "bytes"), raw.frame_size, 16'384, 16'777'215);
     auto& keepalive = to.proxy.sockets.keepalive;
     s.boolean(var("KEEPALIVE_ENABLED", "TCP keepalive"), keepalive.enabled);
-    s.duration(var("KEEPALIVE_TIME", "idle before the first probe"), raw.keepalive_time, 1s, 32'767s);
-    s.duration(var("KEEPALIVE_INTERVAL", "between probes"), raw.keepalive_interval, 1s, 32'767s);
+    s.duration(var("KEEPALIVE_TIME", "idle before the first probe"), raw.keepalive_time, 1ms, 32'767s);
+    s.duration(var("KEEPALIVE_INTERVAL", "between probes"), raw.keepalive_interval, 1ms, 32'767s);
     s.integer(var("KEEPALIVE_RETRIES", "probes"), keepalive.retries, 1, 127);
     s.boolean(var("USER_TIMEOUT_ENABLED", "TCP_USER_TIMEOUT of time + retries x interval"), keepalive.user_timeout);
     s.boolean(var("ENABLE_RESPONSE_BAGGAGE", "send baggage in answers and read that of requests"), to.proxy.response_baggage);
@@ -170,6 +170,8 @@ void declare_tunnels(Schema& s, RawSettings& raw, Settings& to) {
     s.integer<uint32_t>(var("WARREN_HANDSHAKES_PER_POD", "at once on one worker"), raw.handshakes_per_pod, 1, 1'000'000);
 }
 
+std::string unknown_format(const std::string& word) { return "LOG_FORMAT: " + base::log::quoted(word) + " is not known; the log is text"; }
+
 void declare_node(Schema& s, RawSettings& raw, Settings& to) {
     optional(s, var("PACKET_MARK", "SO_MARK of every socket; 1337 in shared mode, none in dedicated"), "integer",
              "a whole number to 4294967295", raw.packet_mark, [](const std::string& text) { return whole(text, UINT32_MAX); });
@@ -192,11 +194,15 @@ void declare_node(Schema& s, RawSettings& raw, Settings& to) {
                   std::string text = filter.text();
                   return Parsed{std::move(text), [&to, filter = std::move(filter)] { to.log_filter = filter; }};
               }});
-    s.choice(var("LOG_FORMAT", "of the log"), to.log_format,
-             {{"", base::log::Format::Text},
-              {"plain", base::log::Format::Text},
-              {"text", base::log::Format::Text},
-              {"json", base::log::Format::Json}});
+    s.custom({var("LOG_FORMAT", "of the log: json, or text for anything else"), "word", "any", "text", false,
+              [&to](const std::vector<std::string>& items) -> Result<Parsed> {
+                  const bool json = items[0] == "json";  // contract 9.5: otherwise tabs
+                  const bool known = json || items[0].empty() || items[0] == "plain" || items[0] == "text";
+                  return Parsed{json ? "json" : "text", [&to, json, notice = known ? std::string() : unknown_format(items[0])] {
+                                    to.log_format = json ? base::log::Format::Json : base::log::Format::Text;
+                                    if (!notice.empty()) to.notices.push_back(notice);
+                                }};
+              }});
     s.text(var("ISTIO_META_ISTIO_VERSION", "tag of the build metric"), to.istio_version);
     s.boolean(var("WARREN_DUMPABLE", "let debuggers and core dumps see the memory, keys included"), to.dumpable);
 }

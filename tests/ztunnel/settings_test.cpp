@@ -136,7 +136,7 @@ std::vector<Row> rows_of_data_plane() {
          "500ms",
          {{"TERMINATION_GRACE_PERIOD_SECONDS", "30"}}},
         {"TERMINATION_GRACE_PERIOD_SECONDS", "30", "30s", [](const Settings& s) { return ms(s.drain_deadline); }, "5000ms", "25000ms"},
-        {"HTTP2_STREAM_WINDOW_SIZE", "70000", "1", [n](const Settings& s) { return n(s.proxy.inbound_tunnel.h2.stream_window); }, "4194304",
+        {"HTTP2_STREAM_WINDOW_SIZE", "70000", "0", [n](const Settings& s) { return n(s.proxy.inbound_tunnel.h2.stream_window); }, "4194304",
          "70000"},
         {"HTTP2_CONNECTION_WINDOW_SIZE", "70000", "1", [n](const Settings& s) { return n(s.proxy.outbound_tunnel.h2.connection_window); },
          "16777216", "70000"},
@@ -160,7 +160,7 @@ std::vector<Row> rows_of_data_plane() {
         {"AUTHZ_POLICY_INFO_LOGGING", "true", "x", [](const Settings& s) { return yes(s.policy_info_logging); }, "false", "true"},
         {"RUST_LOG", "warn,access=off", "loud", [](const Settings& s) { return s.log_filter.text(); }, base::log::Filter().text(),
          "warn,access=off"},
-        {"LOG_FORMAT", "json", "xml", [](const Settings& s) { return yes(s.log_format == base::log::Format::Json); }, "false", "true"},
+        {"LOG_FORMAT", "json", nullptr, [](const Settings& s) { return yes(s.log_format == base::log::Format::Json); }, "false", "true"},
         {"WARREN_TLS_RECORDS", "openssl", "kernel", [](const Settings& s) { return yes(s.proxy.records == TlsRecords::OpenSsl); }, "false",
          "true"},
         {"WARREN_CONNECT_TIMEOUT", "1s", "0s", [](const Settings& s) { return ms(s.proxy.outbound_tunnel.connect_timeout); }, "10000ms",
@@ -236,6 +236,29 @@ TEST_CASE("settings: what a template leaves empty is as good as unset, where the
     CHECK(settings.log_format == base::log::Format::Text);
     sources.env = {{"TLS12_ENABLED", ""}};  // a boolean is true or false
     CHECK_FALSE(read_settings(sources));
+}
+
+TEST_CASE("settings: short times and small windows are taken, as the reference takes them") {
+    const auto short_ones = read({{"SECRET_TTL", "30s"},
+                                  {"POOL_UNUSED_RELEASE_TIMEOUT", "500ms"},
+                                  {"KEEPALIVE_TIME", "500ms"},
+                                  {"KEEPALIVE_INTERVAL", "1500ms"},
+                                  {"HTTP2_STREAM_WINDOW_SIZE", "32768"}});
+    REQUIRE(short_ones);
+    CHECK(short_ones->secret_ttl == std::chrono::seconds(30));
+    CHECK(short_ones->proxy.pool_idle == std::chrono::milliseconds(500));
+    CHECK(short_ones->proxy.sockets.keepalive.time == std::chrono::seconds(1));  // the kernel counts seconds
+    CHECK(short_ones->proxy.sockets.keepalive.interval == std::chrono::seconds(2));
+    CHECK(short_ones->proxy.inbound_tunnel.h2.stream_window == 32'768);
+}
+
+TEST_CASE("settings: a log format nobody knows is text, and is said") {
+    const auto odd = read({{"LOG_FORMAT", "fancy"}});
+    REQUIRE(odd);
+    CHECK(odd->log_format == base::log::Format::Text);
+    REQUIRE(odd->notices.size() == 1);
+    CHECK_THAT(odd->notices[0], Catch::Contains("LOG_FORMAT") && Catch::Contains("fancy"));
+    CHECK(read({{"LOG_FORMAT", "plain"}})->notices.empty());
 }
 
 TEST_CASE("settings: what is wrong only together") {
