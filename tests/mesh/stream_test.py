@@ -245,6 +245,21 @@ class ManyStreams(MeshCase):
         self.assertFalse([line for line in lines if "error" not in line])
 
 
+class SharedDial(MeshCase):
+    settings = {"env": {"ZTUNNEL_WORKER_THREADS": "1", "WARREN_CONNECT_TIMEOUT": "3s"}}
+
+    def test_all_who_wait_for_one_dial_are_answered_by_its_end(self):
+        """Nobody answers the dial: those who come meanwhile wait for the same one, none dials anew after it (trap 43)."""
+        w = self.world
+        w.pods.server.run("iptables", "-I", "INPUT", "-p", "tcp", "--dport", "15008", "-j", "DROP")
+        calls = [apps.Thread(apps.call, w.pods.client, w.pods.server.v4, 7000, b"ping", 60) for _ in range(100)]
+        self.assertEqual({call.take() for call in calls}, {"reset"})
+        lines = w.n1.wait_access(100, direction="outbound")
+        self.assertEqual(len([line for line in lines if "error" in line]), 100)
+        # A machine that took three seconds to start all hundred is a slow one: those who came late dialled again.
+        self.assertLessEqual(w.n1.metric("warren_pool_dials_total"), 10)
+
+
 class BesideBulk(MeshCase):
     settings = {"env": {"ZTUNNEL_WORKER_THREADS": "1"}}
 
